@@ -1,0 +1,1 @@
+"""Everything that runs: search, training, costs, latency, store, export, command line."""

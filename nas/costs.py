@@ -1,0 +1,87 @@
+"""Parameters, multiply-adds and peak activation memory from one traced forward pass, without computing it."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from search_spaces.core.arch import Arch
+from search_spaces.core.network import build
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a network costs, exactly.
+
+    Attributes:
+        params: learned parameters.
+        macs: multiply-adds of convolutions and matrix products for one image; biases, norms,
+            activations and interpolation count 0 (torch's counter, halved).
+        memory_mib: largest sum of live float32 activations, input included, during inference on one image.
+    """
+
+    params: int
+    macs: int
+    memory_mib: float
+
+
+def measure_costs(arch: Arch, size: int) -> Costs:
+    """Return the costs of an arch for one image of `size` x `size` pixels.
+
+    Raises:
+        InvalidInput: a block refuses its channels, or size is no multiple of `arch.multiple`.
+    """
+    with torch.device("meta"):
+        net = build(arch).eval()
+    return trace(net, (1, arch.in_channels, *[size] * arch.ndim))
+
+
+def trace(net: nn.Module, shape: Sequence[int]) -> Costs:
+    """Return the costs of a net whose parameters are on the meta device, for one input of `shape`."""
+    with torch.no_grad(), _Trace() as traced:
+        net(torch.empty(tuple(shape), device="meta"))
+    params = sum(p.numel() for p in net.parameters())
+    return Costs(params, traced.flops // 2, traced.peak_bytes / 2**20)
+
+
+class _Trace(TorchDispatchMode):
+    """Count flops and follow the storages that operators create until they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._follow(tensor.untyped_storage())
+        return out
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        self._known.add(key)
+        size = storage.nbytes()
+        self.live_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live_bytes -= size

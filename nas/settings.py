@@ -1,0 +1,119 @@
+"""A study's settings: what makes two runs the same search. Immutable, JSON-able, free of Ray and Optuna."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from primitives.core.contract import nearest
+from primitives.core.errors import InvalidInput
+
+
+class StudyMismatch(InvalidInput):
+    """A study is to be continued with other settings than it was made with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Everything that a result of the search depends on.
+
+    Attributes:
+        name: of the study in its store.
+        space: a search space.
+        objectives: one to four names of `nas.objectives`.
+        constraints: e.g. "params<=0.5M"; what breaks one is never trained.
+        data: "phantom" or the absolute path of a folder.
+        size: side of the network's input in pixels.
+        fit: "resize" whole images to `size`, or "crop" patches of it.
+        invert_masks: the class of interest is stored as 0.
+        skip_bad: leave bad files out instead of refusing the folder.
+        recipe: a training recipe of `nas.recipes`.
+        epochs: the full budget of a trial.
+        seed: every other seed derives from it and the arch key.
+        device: "cpu", "cuda" or "mps".
+        sampler: who proposes; a key of `nas.sampling`.
+        baselines: whether the published networks are the first trials.
+        latency_threads: threads of a latency measurement on a CPU.
+    """
+
+    name: str
+    space: str
+    objectives: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    data: str = "phantom"
+    size: int
+    fit: str = "resize"
+    invert_masks: bool = False
+    skip_bad: bool = False
+    recipe: str = "fast"
+    epochs: int
+    seed: int = 0
+    device: str = "cpu"
+    sampler: str = "tpe"
+    baselines: bool = True
+    latency_threads: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the JSON form.
+
+        Raises:
+            InvalidInput: it holds an unknown key.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in data:
+            if key not in known:
+                raise InvalidInput(f"a study has no setting {key!r}{nearest(key, known)}")
+        lists = {k: tuple(v) for k, v in data.items() if isinstance(v, list | tuple)}
+        return cls(**{**data, **lists})
+
+    def check_same(self, stored: "Study") -> None:
+        """Compare with the settings that the study of this name was made with.
+
+        Raises:
+            StudyMismatch: they differ; the message lists how.
+        """
+        mine, theirs = self.to_json(), stored.to_json()
+        changed = [f"{k}={theirs[k]!r}, got {k}={mine[k]!r}" for k in mine if mine[k] != theirs[k]]
+        if changed:
+            raise StudyMismatch(
+                f"study {self.name!r} was made with {'; '.join(changed)}; use another --study name"
+            )
+
+    def seed_of(self, arch_key: str) -> int:
+        """Return the training seed of an arch: it depends on nothing else than this and `seed`."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{arch_key}".encode()).digest()[:4])
+
+    def recipe_key(self, fingerprint: str) -> str:
+        """Return the key under which evaluations can be reused: data, recipe, budget, seed, device kind.
+
+        Args:
+            fingerprint: of the prepared data.
+        """
+        facts = [fingerprint, self.recipe, self.epochs, self.seed, self.size, self.device]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How far and how wide to run now; may change each time a study is continued.
+
+    Attributes:
+        trials: total number of trials that the study shall end with.
+        seconds: wall time after which no trial is started or continued; None: no limit.
+        workers: trials in training at once.
+        gpus_per_trial: share of a GPU that Ray reserves for each.
+        trial_timeout: seconds after which a trial counts as hung; None: no limit.
+    """
+
+    trials: int
+    seconds: float | None = None
+    workers: int = 1
+    gpus_per_trial: float = 0.0
+    trial_timeout: float | None = None

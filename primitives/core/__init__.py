@@ -1,0 +1,1 @@
+"""Machinery behind the blocks: contract, shared layers, initialisation, errors."""

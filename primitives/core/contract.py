@@ -1,0 +1,95 @@
+"""What each role promises, and the table of blocks.
+
+A block is an `nn.Module` class registered under a name with a role. The role fixes how the network
+calls it, the knobs are what a space may search:
+
+| role | built as | called as | promise |
+|---|---|---|---|
+| stem | (in_channels) | (x) | any input to `.out_channels` channels, same H, W |
+| stage | (in_channels, out_channels) | (x) | keeps H, W |
+| attention | (channels) | (x) | keeps the shape |
+| down | (in_channels, out_channels) | (x) | halves H, W |
+| up | (in_channels, out_channels) | (x) | doubles H, W |
+| skip | (channels) | (x, skip) | merges two maps of one shape into one of that shape |
+| head | (in_channels, classes) | (x) | logits, same H, W |
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from primitives.core.errors import InvalidInput
+from primitives.core.init import INITS
+
+Value = int | float | bool | str
+Knobs = Mapping[str, tuple[Value, ...]]
+
+M = TypeVar("M", bound=nn.Module)
+
+ROLES = ("stem", "stage", "attention", "down", "up", "skip", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One entry of the table: the class, its role, its knobs and how its weights start."""
+
+    name: str
+    role: str
+    module: type[nn.Module]
+    knobs: Knobs  # the first value is the published default
+    init: str  # a key of `INITS`
+
+
+BLOCKS: dict[str, Block] = {}
+
+
+def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]], type[M]]:
+    """Register a class as a block; its class attribute `knobs` lists the searchable values.
+
+    Args:
+        name: stored in studies, so never rename it.
+        role: one of `ROLES`.
+        init: how `build` fills the weights; a key of `INITS`.
+    """
+    assert role in ROLES, role
+    assert init in INITS, init
+
+    def register(module: type[M]) -> type[M]:
+        assert name not in BLOCKS, f"two blocks are called {name!r}"
+        BLOCKS[name] = Block(name, role, module, getattr(module, "knobs", {}), init)
+        return module
+
+    return register
+
+
+def load_blocks() -> Mapping[str, Block]:
+    """Import every file of `primitives` once and return the table of blocks."""
+    import primitives
+
+    for module in pkgutil.iter_modules(primitives.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"primitives.{module.name}")
+    return BLOCKS
+
+
+def find_block(name: str) -> Block:
+    """Return the block of that name.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    blocks = load_blocks()
+    if name not in blocks:
+        raise InvalidInput(f"block must be one of {', '.join(blocks)}, got {name!r}{nearest(name, blocks)}")
+    return blocks[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the closest known name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

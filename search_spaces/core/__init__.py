@@ -1,0 +1,1 @@
+"""Machinery behind the spaces: dimensions, archs, the network that an arch describes."""
