@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from nas.evaluation import Evaluation
 from primitives.core.contract import nearest
@@ -25,7 +26,8 @@ class Objective:
         unit: of the stored value, "" for counts and scores.
         units: what may stand behind a number in a constraint -> factor to `unit`; empty for scores,
             which cannot be known before training and so cannot be constraints.
-        read: takes the value from an evaluation; None where it was not measured.
+        read: takes the value from an evaluation, costs also from `nas.costs.Costs`; None where it was
+            not measured.
         title: for axes and table heads.
     """
 
@@ -33,7 +35,7 @@ class Objective:
     direction: str
     unit: str
     units: Mapping[str, float]
-    read: Callable[[Evaluation], float | None]
+    read: Callable[[Any], float | None]
     title: str
 
 

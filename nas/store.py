@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,15 @@ _epochs = sa.Table(
     sa.Column("dice", sa.Float),
     sa.Column("seconds", sa.Float),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A kept evaluation and the trial that it was measured by."""
+
+    evaluation: Evaluation
+    study: str
+    trial: int
 
 
 class Store:
@@ -155,10 +165,13 @@ class Store:
         except InvalidInput:
             return True
 
-    def evaluation(self, arch_key: str, recipe_key: str) -> Evaluation | None:
+    def evaluation(self, arch_key: str, recipe_key: str) -> Known | None:
         """Return what is known of an arch under a recipe, from any study of the store."""
         found = self._one(_evaluations, arch_key=arch_key, recipe_key=recipe_key)
-        return Evaluation.from_json(json.loads(found["value"])) if found else None
+        if found is None:
+            return None
+        value = Evaluation.from_json(json.loads(found["value"]))
+        return Known(value, found["study"], found["trial"])
 
     def add_evaluation(self, evaluation: Evaluation, recipe_key: str, study: str, trial: int) -> None:
         """Keep a finished training."""
@@ -244,5 +257,6 @@ def set_pragmas(connection: Any, _record: object) -> None:
 def _check_new(folder: Path, create: bool) -> None:
     if not create:
         raise InvalidInput(f"no store in {folder}: `nas search` makes one, --store names another")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    foreign = not folder.is_dir() or {f.name for f in folder.iterdir()} - {*_FOLDERS}
+    if folder.exists() and foreign:
         raise InvalidInput(f"{folder} exists and is not a store of nas; name another --store")

@@ -1,0 +1,168 @@
+"""Arch -> Evaluation: train, score, time. Knows neither the scheduler nor the study's database."""
+
+import dataclasses
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors.torch import save
+
+from nas.costs import Costs
+from nas.data import Data, Prepared
+from nas.evaluation import Evaluation, Latency
+from nas.files import replace_file
+from nas.latency import measure_latency
+from nas.recipes import find_recipe
+from nas.settings import Study
+from nas.slot import DeviceSlot
+from nas.train import Epoch, Training
+from search_spaces.core.arch import Arch
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every candidate of a study shares; JSON-able, so that workers can receive it.
+
+    Attributes:
+        study: the settings.
+        prepared: the data.
+        weights: folder for finished weights.
+        checkpoints: folder for unfinished trainings.
+        timed: whether the study asks for latency.
+    """
+
+    study: Study
+    prepared: Prepared
+    weights: str
+    checkpoints: str
+    timed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        study, prepared = Study.from_json(data["study"]), Prepared.from_json(data["prepared"])
+        return cls(study, prepared, data["weights"], data["checkpoints"], data["timed"])
+
+    def file_stem(self, arch: Arch) -> str:
+        """Return the name under which an arch's files are kept."""
+        return f"{arch.key}-{self.study.recipe_key(self.prepared.fingerprint)}"
+
+    def checkpoint(self, arch: Arch) -> Path:
+        """Return where the last epoch of an unfinished training is kept."""
+        return Path(self.checkpoints) / f"{self.file_stem(arch)}.pt"
+
+
+class Candidate:
+    """One arch on its way to an evaluation; goes on from a checkpoint if there is one.
+
+    Args:
+        task: what all candidates share.
+        arch: what to train.
+        costs: of the arch.
+        data: on the study's device.
+        latency: if it is known already.
+    """
+
+    def __init__(
+        self, task: Task, arch: Arch, costs: Costs, data: Data, latency: Latency | None = None
+    ) -> None:
+        self.task, self.arch, self.costs, self._latency = task, arch, costs, latency
+        self.slot = DeviceSlot(data.train.images.device)
+        self.training = Training(
+            arch,
+            data,
+            task.prepared,
+            find_recipe(task.study.recipe),
+            epochs=task.study.epochs,
+            seed=task.study.seed_of(arch.key),
+            slot=self.slot,
+        )
+        if task.checkpoint(arch).exists():
+            self.training.load(task.checkpoint(arch))
+
+    @property
+    def done(self) -> bool:
+        """Whether the full budget is used up."""
+        return self.training.done
+
+    def run_epoch(self) -> Epoch:
+        """Train one epoch and keep a checkpoint.
+
+        Raises:
+            TrainingFailed: the loss is not finite.
+            OSError: the checkpoint could not be written.
+        """
+        epoch = self.training.run_epoch()
+        self.training.save(self.task.checkpoint(self.arch))
+        return epoch
+
+    def latency(self) -> Latency:
+        """Return the latency, measured once, while no training of ours runs on the device."""
+        if self._latency is None:
+            size = self.task.study.size
+            shape = (1, self.arch.in_channels, *[size] * self.arch.ndim)
+            with self.slot.exclusive():
+                self._latency = measure_latency(
+                    self.training.net, shape, threads=self.task.study.latency_threads
+                )
+        return self._latency
+
+    def finish(self) -> Evaluation:
+        """Time the net if asked for, keep its best weights and return what was measured.
+
+        Raises:
+            OSError: the weights could not be written.
+        """
+        training, study = self.training, self.task.study
+        assert training.best is not None
+        latency = self.latency() if self.task.timed else None
+        name = f"{self.task.file_stem(self.arch)}.safetensors"
+        state = {k: v.cpu().contiguous() for k, v in training.best_state.items()}
+        replace_file(Path(self.task.weights) / name, save(state))
+        return Evaluation(
+            arch_key=self.arch.key,
+            dice=training.best.dice,
+            iou=training.best.iou,
+            params=self.costs.params,
+            macs=self.costs.macs,
+            memory_mib=self.costs.memory_mib,
+            latency=latency,
+            epochs=training.epoch,
+            full_epochs=study.epochs,
+            best_epoch=training.best_epoch,
+            steps=training.steps,
+            train_seconds=training.seconds,
+            seed=study.seed_of(self.arch.key),
+            weights=name,
+        )
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.slot.close()
+
+
+def evaluate(task: Task, arch: Arch, costs: Costs, data: Data) -> Evaluation:
+    """Train an arch to the end of its budget in this process and return what was measured.
+
+    Raises:
+        TrainingFailed: the loss is not finite.
+        OSError: a file could not be written.
+    """
+    candidate = Candidate(task, arch, costs, data)
+    try:
+        while not candidate.done:
+            candidate.run_epoch()
+        return candidate.finish()
+    finally:
+        candidate.close()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no space is left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

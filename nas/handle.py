@@ -1,0 +1,196 @@
+"""A study, read: its settings, its trials, its front. Safe beside a running search."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+
+from nas.data import Prepared
+from nas.evaluation import Evaluation
+from nas.objectives import Limit, Objective, find_objectives, parse_limit
+from nas.pareto import front_mask
+from nas.records import Trial
+from nas.settings import Study
+from nas.store import Store, set_pragmas
+from primitives.core.contract import nearest
+from primitives.core.errors import InvalidInput
+from search_spaces.core.arch import Arch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.export import Report
+
+
+class StudyHandle:
+    """A study of a store.
+
+    Args:
+        store: where it is.
+        name: of the study.
+
+    Raises:
+        InvalidInput: the store has no study of that name.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name = store, name
+        self.optuna_study = load_optuna_study(store, name)
+        attrs = self.optuna_study.user_attrs
+        if "study" not in attrs or "prepared" not in attrs:
+            raise InvalidInput(f"study {name!r} was not made by `nas search`, so it holds no settings")
+        self.settings = Study.from_json(json.loads(attrs["study"]))
+        self.prepared = Prepared.from_json(json.loads(attrs["prepared"]))
+        self.revision = str(attrs.get("revision", ""))
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is optimised."""
+        return find_objectives(self.settings.objectives)
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """What no trained candidate exceeds."""
+        return tuple(parse_limit(text) for text in self.settings.constraints)
+
+    def trials(self) -> list[Trial]:
+        """Return all proposals so far, by number."""
+        frozen = self.optuna_study.get_trials(deepcopy=False)
+        return [to_trial(t, self.objectives) for t in frozen if t.state != TrialState.WAITING]
+
+    def trial(self, number: int) -> Trial:
+        """Return one proposal.
+
+        Raises:
+            InvalidInput: there is none of that number.
+        """
+        trials = {t.number: t for t in self.trials()}
+        if number not in trials:
+            raise InvalidInput(f"study {self.name!r} has {len(trials)} trials, got trial {number}")
+        return trials[number]
+
+    def front(self, under: Sequence[Limit] = ()) -> list[Trial]:
+        """Return the best compromises: trained in full, within the limits, none beaten by another.
+
+        Args:
+            under: further limits; a trial without the value does not meet one.
+        """
+        candidates = [t for t in self._distinct() if all(_within(t, limit) for limit in under)]
+        if not candidates:
+            return []
+        values = np.array([[t.values[o.name] for o in self.objectives] for t in candidates])
+        mask = front_mask(values, [o.direction for o in self.objectives])
+        return [t for t, on_front in zip(candidates, mask, strict=True) if on_front]
+
+    def net(self, number: int) -> "nn.Module":
+        """Return a trial's network with its best weights, in eval mode on the CPU.
+
+        Raises:
+            InvalidInput: the trial has no weights.
+        """
+        from safetensors.torch import load_file
+
+        from search_spaces.core.network import build
+
+        trial = self.trial(number)
+        if trial.arch is None or trial.evaluation is None:
+            raise InvalidInput(f"only a trained trial has weights, trial {number} is {trial.state}")
+        path = self.store.path("weights", trial.evaluation.weights)
+        if not path.exists():
+            raise InvalidInput(f"weights of trial {number} are gone: {path}")
+        net = build(trial.arch)
+        net.load_state_dict(load_file(path))
+        return net.eval()
+
+    def export(
+        self, trial: int, folder: Path | str, formats: Sequence[str] = ("module", "onnx")
+    ) -> "Report":
+        """Write a trial's network as files that need nothing of this project; see `nas.export`."""
+        from nas.export import export_trial
+
+        return export_trial(self, trial, Path(folder), tuple(formats))
+
+    def _distinct(self) -> list[Trial]:
+        """Return one trial per arch among those that may enter a front."""
+        found: dict[str, Trial] = {}
+        for t in self.trials():
+            if t.state in ("complete", "reused") and t.full_budget and t.arch is not None:
+                found.setdefault(t.arch.key, t)
+        return list(found.values())
+
+
+def open_study(store: Path | str, name: str) -> StudyHandle:
+    """Open a study for reading.
+
+    Args:
+        store: folder of the store.
+        name: of the study.
+
+    Raises:
+        InvalidInput: there is no such store or study.
+    """
+    return StudyHandle(Store(Path(store)), name)
+
+
+def open_storage(store: Store) -> RDBStorage:
+    """Open Optuna's side of a store's database, able to be read while it is written."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = RDBStorage(store.url, engine_kwargs={"connect_args": {"timeout": 60}})
+    event.listen(storage.engine, "connect", set_pragmas)
+    storage.engine.dispose()  # the constructor opened a connection without the pragmas
+    return storage
+
+
+def study_names(store: Store) -> list[str]:
+    """Return the names of all studies of a store."""
+    return sorted(optuna.get_all_study_names(storage=open_storage(store)))
+
+
+def load_optuna_study(
+    store: Store, name: str, sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.Study:
+    """Open the Optuna study of that name.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    storage = open_storage(store)
+    names = optuna.get_all_study_names(storage=storage)
+    if name not in names:
+        known = ", ".join(sorted(names)) or "none yet"
+        raise InvalidInput(
+            f"study must be one of those in {store.folder} ({known}), got {name!r}{nearest(name, names)}"
+        )
+    return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+
+
+def to_trial(frozen: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
+    """Read a trial of ours from Optuna's record."""
+    attrs = frozen.user_attrs
+    arch = Arch.from_json(json.loads(attrs["arch"])) if "arch" in attrs else None
+    evaluation = (
+        Evaluation.from_json(json.loads(attrs["evaluation"])) if "evaluation" in attrs else None
+    )
+    told = frozen.state == TrialState.COMPLETE
+    return Trial(
+        number=frozen.number,
+        state="running" if frozen.state == TrialState.RUNNING else str(attrs.get("state", "failed")),
+        reason=str(attrs.get("reason", "")),
+        baseline=attrs.get("baseline"),
+        arch=arch,
+        costs=json.loads(attrs.get("costs", "{}")),
+        values=dict(zip((o.name for o in objectives), frozen.values, strict=True)) if told else {},
+        evaluation=evaluation,
+    )
+
+
+def _within(trial: Trial, limit: Limit) -> bool:
+    value = limit.objective.read(trial.evaluation) if trial.evaluation else None
+    return value is not None and limit.excess(value) <= 0

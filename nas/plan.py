@@ -1,0 +1,200 @@
+"""From what a user chose to a complete plan: the study, the run, the store. Nothing is written here."""
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import search_spaces
+from nas.costs import measure_costs
+from nas.objectives import find_objectives, parse_limit
+from nas.recipes import find_recipe
+from nas.sampling import make_sampler
+from nas.settings import Run, Study
+from primitives.core.contract import nearest
+from primitives.core.errors import InvalidInput
+from search_spaces.core.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What is chosen for a device where the user says nothing.
+
+    Attributes:
+        trials: of the search.
+        epochs: of each trial.
+        size: of the input for a folder of images, pixels.
+        phantom_size: of the input for the embedded images.
+        gpus_per_trial: share of a GPU.
+        cost_factor: candidates may cost this many times the multiply-adds of the costliest of the first
+            three baselines; None: any.
+    """
+
+    trials: int
+    epochs: int
+    size: int
+    phantom_size: int
+    gpus_per_trial: float
+    cost_factor: float | None
+
+
+DEFAULTS: Mapping[str, Defaults] = {
+    "cpu": Defaults(12, 20, 128, 64, 0.0, 1.5),
+    "cuda": Defaults(64, 60, 256, 128, 0.25, None),
+    "mps": Defaults(24, 40, 256, 128, 0.0, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a search needs to know before it starts."""
+
+    study: Study
+    run: Run
+    store: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for printing."""
+        return {**self.study.to_json(), **dataclasses.asdict(self.run), "store": str(self.store)}
+
+
+def make_plan(options: Mapping[str, Any]) -> Plan:
+    """Check a user's choices and fill in the defaults of the device.
+
+    Args:
+        options: fields of `Study` and `Run` and "store", as typed; absent or None where the user said nothing.
+            "constraints" may be ("none",) for no constraint at all, "device" may be "auto".
+
+    Raises:
+        InvalidInput: a choice is unknown, out of range or does not fit another.
+    """
+    chosen = {key: value for key, value in options.items() if value is not None}
+    _check_known(chosen)
+    for required in ("space", "objectives"):
+        if required not in chosen:
+            raise InvalidInput(f"a search needs --{required.removesuffix('s')}")
+    space = search_spaces.load(chosen["space"])
+    device = find_device(chosen.pop("device", "auto"))
+    defaults = DEFAULTS[device]
+    data = _data(chosen.pop("data", "phantom"))
+    size = chosen.pop("size", defaults.phantom_size if data == "phantom" else defaults.size)
+    _check_size(size, space)
+    store = Path(chosen.pop("store", "nas-store"))
+    run = Run(
+        trials=chosen.pop("trials", defaults.trials),
+        seconds=chosen.pop("seconds", None),
+        workers=chosen.pop("workers", None) or _workers(device, defaults),
+        gpus_per_trial=chosen.pop("gpus_per_trial", defaults.gpus_per_trial),
+        trial_timeout=chosen.pop("trial_timeout", None),
+    )
+    name = chosen.pop("name", f"{space.name}-{Path(data).name}")
+    given = tuple(chosen.pop("constraints", ()))
+    study = Study.from_json({
+        "epochs": defaults.epochs,
+        **chosen,
+        "name": name,
+        "data": data,
+        "size": size,
+        "device": device,
+        "constraints": _constraints(given, space, size, defaults),
+    })  # fmt: skip
+    _check(study, run)
+    return Plan(study, run, store)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a study file: the fields of `Study` and `Run`, and "store"; lists for objectives and constraints.
+
+    Raises:
+        InvalidInput: it cannot be read or holds an unknown field.
+    """
+    try:
+        options = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as a study file: {error}") from None
+    _check_known(options)
+    return options
+
+
+def find_device(name: str) -> str:
+    """Return "cpu", "cuda" or "mps"; "auto" takes the fastest there is.
+
+    Raises:
+        InvalidInput: the device is unknown or not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, usable in there.items() if usable)
+    if name not in there:
+        raise InvalidInput(f"device must be one of auto, {', '.join(there)}, got {name!r}")
+    if not there[name]:
+        raise InvalidInput(f"device {name!r} is not there; use --device auto")
+    return name
+
+
+def _check_known(options: Mapping[str, Any]) -> None:
+    known = {f.name for f in (*dataclasses.fields(Study), *dataclasses.fields(Run))} | {"store"}
+    for key in options:
+        if key not in known:
+            raise InvalidInput(f"a study file has no field {key!r}{nearest(key, known)}")
+
+
+def _check(study: Study, run: Run) -> None:
+    find_objectives(study.objectives)
+    for text in study.constraints:
+        parse_limit(text)
+    find_recipe(study.recipe)
+    make_sampler(study.sampler, 0)
+    if study.fit not in ("resize", "crop"):
+        raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
+    counts = {"trials": run.trials, "epochs": study.epochs, "workers": run.workers}
+    for name, value in counts.items():
+        if value < 1:
+            raise InvalidInput(f"{name} must be 1 or more, got {value}")
+    if not 0 <= run.gpus_per_trial:
+        raise InvalidInput(f"gpus_per_trial must be 0 or more, got {run.gpus_per_trial}")
+    for name, seconds in {"time": run.seconds, "trial_timeout": run.trial_timeout}.items():
+        if seconds is not None and seconds <= 0:
+            raise InvalidInput(f"{name} must be positive, got {seconds}")
+
+
+def _check_size(size: int, space: Space) -> None:
+    if size < space.multiple or size % space.multiple:
+        near = max(1, round(size / space.multiple)) * space.multiple
+        raise InvalidInput(
+            f"size must be a multiple of {space.multiple} for space {space.name!r}, got {size}; "
+            f"{near} would do"
+        )
+
+
+def _data(text: str) -> str:
+    if text == "phantom":
+        return text
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise InvalidInput(f"data must be 'phantom' or a folder with images/ and masks/, got {text!r}")
+    return str(folder.resolve())
+
+
+def _workers(device: str, defaults: Defaults) -> int:
+    if device == "cuda":
+        return max(1, int(torch.cuda.device_count() / defaults.gpus_per_trial))
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
+def _constraints(
+    given: tuple[str, ...], space: Space, size: int, defaults: Defaults
+) -> tuple[str, ...]:
+    """Return the user's constraints, or a bound that keeps trials affordable on a slow device."""
+    if given == ("none",):
+        return ()
+    if given or defaults.cost_factor is None:
+        return given
+    first = [baseline.point for _, baseline in space.seeds()][:3]
+    macs = max(measure_costs(space.arch(point), size).macs for point in first)
+    return (f"macs<={defaults.cost_factor * macs / 1e6:.3g}M",)

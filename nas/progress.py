@@ -1,0 +1,58 @@
+"""A search's progress on the terminal, on stderr."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from nas.runner import Watcher
+from nas.study import StudyDriver
+
+
+class TerminalWatcher(Watcher):
+    """Draws one bar for the data and one for the trials; use it as a context."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._console = Console(stderr=True)
+        self._progress = Progress(*columns, console=self._console)
+        self._bars: dict[str, TaskID] = {}
+        self._reported = 0
+
+    def __enter__(self) -> "TerminalWatcher":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Draw how many images are read."""
+        self._update(what, done, total, "")
+
+    def changed(self, driver: StudyDriver, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Draw how many trials have ended, and how those in training stand."""
+        epochs = driver.study.epochs
+        parts = [f"#{n} epoch {int(row.get('epoch', 0))}/{epochs}" for n, row in running.items()]
+        if driver.proposals > driver.trials:
+            parts.append(f"{driver.proposals} proposals")
+        self._update("trials", driver.counted, driver.trials, " · ".join(parts))
+        self._report(driver)
+
+    def _update(self, name: str, done: int, total: int, note: str) -> None:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, total=total, note=note)
+
+    def _report(self, driver: StudyDriver) -> None:
+        """Print one line for each trial that has ended."""
+        for line in driver.endings[self._reported :]:
+            self._console.print(line, highlight=False)
+        self._reported = len(driver.endings)
+

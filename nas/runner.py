@@ -1,0 +1,251 @@
+"""Proposals on Ray Tune: resources, retries, time limit. The study decides, Tune only schedules."""
+
+import logging
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from nas.evaluate import Task
+from nas.evaluation import Evaluation, Latency
+from nas.settings import Run
+from nas.study import Proposal, StudyDriver
+from nas.worker import Worker
+from primitives.core.errors import InvalidInput
+
+_SUGGEST_SECONDS = 1.0
+_ATTEMPTS = 2
+
+
+class DiskFull(InvalidInput):
+    """There is no space left for weights or checkpoints."""
+
+
+class Watcher:
+    """Who is told of a search's progress; this one keeps silent."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Hear how many images are read."""
+
+    def changed(self, driver: StudyDriver, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Hear of a change; `running` maps trials in training to the last row of their learning curve."""
+
+
+def run_search(driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> None:
+    """Train proposals until the study has its trials, the time is over or Ctrl-C.
+
+    Raises:
+        DiskFull: weights or checkpoints could not be written; the trials concerned can be continued.
+        KeyboardInterrupt: Ctrl-C; trials in training can be continued.
+    """
+    searcher = ProposalSearcher(driver, task, run, watcher)
+    folder = driver.store.folder / "ray"
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier, killed driver left
+    _start_ray(run)
+    try:
+        worker = tune.with_resources(Worker, {"cpu": 1, "gpu": run.gpus_per_trial})
+        Tuner(
+            worker,
+            tune_config=TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            run_config=RunConfig(
+                name=driver.study.name,
+                storage_path=str(folder),
+                stop=searcher.stopper,
+                verbose=0,
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+    if searcher.fatal is not None:
+        raise searcher.fatal
+    if not (driver.ended or searcher.stopper.stop_all()):
+        raise KeyboardInterrupt
+
+
+class ProposalSearcher(Searcher):  # type: ignore[misc]
+    """Ask and tell between Tune and the study.
+
+    Args:
+        driver: of the study.
+        task: what all candidates share.
+        run: limits.
+        watcher: told after every change.
+    """
+
+    def __init__(self, driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> None:
+        super().__init__(metric=None, mode=None)
+        self.driver, self.task, self.run, self.watcher = driver, task, run, watcher
+        self.fatal: Exception | None = None
+        self.stopper = _Deadline(self, run.seconds)
+        self._live: dict[str, Proposal] = {}  # Tune's trial id -> proposal
+        self._again: deque[Proposal] = deque()
+        self._attempts: dict[int, int] = {}
+        self._rows: dict[int, dict[str, float]] = {}
+
+    def set_search_properties(self, metric: object, mode: object, config: object, **_: object) -> bool:
+        """Accept Tune's settings; the study has its own objectives."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next candidate, None while there is none, FINISHED at the end."""
+        if self.fatal is not None or self.stopper.stop_all():
+            return str(Searcher.FINISHED)
+        if len(self._live) > self.run.workers:  # one beyond those in training waits
+            return None
+        try:
+            proposal = self._next()
+        except Exception as error:  # Tune would log it and go on
+            self.fatal = error
+            return str(Searcher.FINISHED)
+        if proposal is None:
+            idle = not self._live and not self._again
+            return str(Searcher.FINISHED) if self.driver.finished and idle else None
+        self._live[trial_id] = proposal
+        self._attempts[proposal.number] = self._attempts.get(proposal.number, 0) + 1
+        self._show()
+        return self._config(proposal)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Keep the rows of a learning curve."""
+        rows = result.get("rows")
+        if rows and trial_id in self._live:
+            number = self._live[trial_id].number
+            self.driver.store.add_epochs(self.driver.study.name, number, rows)
+            self._rows[number] = rows[-1]
+            self._show()
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a candidate ended."""
+        proposal = self._live.pop(trial_id, None)
+        if proposal is None:
+            return
+        self._rows.pop(proposal.number, None)
+        try:
+            self._finish(proposal, result or {}, error)
+        except Exception as failure:  # Tune would log it and go on
+            self.fatal = failure
+        self._show()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: the study is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles the searcher beside its own state; ours is in the study
+
+    def _next(self) -> Proposal | None:
+        if self._again:
+            return self._again.popleft()
+        end = time.monotonic() + _SUGGEST_SECONDS
+        while not self.driver.finished and time.monotonic() < end:
+            proposal = self.driver.propose()
+            if proposal is not None:
+                return proposal
+            self._show()
+        return None
+
+    def _config(self, proposal: Proposal) -> dict[str, Any]:
+        return {
+            "task": self.task.to_json(),
+            "arch": proposal.arch.to_json(),
+            "costs": asdict(proposal.costs),
+            "latency": proposal.latency.to_json() if proposal.latency else None,
+            "known": proposal.known.to_json() if proposal.known else None,
+            "timeout": self.run.trial_timeout,
+            "hang_file": str(self._hang_file(proposal)),
+        }
+
+    def _finish(self, proposal: Proposal, result: dict[str, Any], error: bool) -> None:
+        if result.get("evaluation"):
+            self._record(proposal, result)
+        elif result.get("too_slow"):
+            self.driver.reject(proposal, Latency.from_json(result["too_slow"]))
+        elif result.get("disk_full"):
+            self.fatal = DiskFull(
+                f"no space left in {self.driver.store.folder}; free some and run the same command again, "
+                "finished trials are kept"
+            )
+        elif result.get("failed"):
+            self._retry_or_fail(proposal, result["failed"], retry=result["retry"])
+        elif error:
+            self._retry_or_fail(proposal, self._why_dead(proposal), retry=True)
+        # Otherwise the search was stopped: the trial stays as running, with its checkpoint.
+
+    def _record(self, proposal: Proposal, result: dict[str, Any]) -> None:
+        evaluation = Evaluation.from_json(result["evaluation"])
+        work = {key: result[key] for key in ("worker", "began", "ended")}
+        self.driver.record(proposal, evaluation, work)
+        self.task.checkpoint(proposal.arch).unlink(missing_ok=True)
+        self._hang_file(proposal).unlink(missing_ok=True)
+
+    def _retry_or_fail(self, proposal: Proposal, reason: str, *, retry: bool) -> None:
+        if retry and self._attempts[proposal.number] < _ATTEMPTS:
+            self._again.append(proposal)
+        else:
+            self.driver.fail(proposal, reason)
+            self.task.checkpoint(proposal.arch).unlink(missing_ok=True)
+
+    def _why_dead(self, proposal: Proposal) -> str:
+        path = self._hang_file(proposal)
+        if path.exists() and "Timeout" in path.read_text():
+            return f"no result within {self.run.trial_timeout:g} s (--trial-timeout)"
+        return "its process died: killed, or out of memory"
+
+    def _hang_file(self, proposal: Proposal) -> Path:
+        return Path(self.task.checkpoints) / f"{self.task.file_stem(proposal.arch)}.hang"
+
+    def _show(self) -> None:
+        running = {p.number: self._rows.get(p.number, {}) for p in self._live.values()}
+        self.watcher.changed(self.driver, running)
+
+
+class _Deadline(Stopper):  # type: ignore[misc]
+    """End the run when the time is over or the driver cannot go on."""
+
+    def __init__(self, searcher: ProposalSearcher, seconds: float | None) -> None:
+        self._searcher = searcher
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end the run."""
+        late = self._end is not None and time.monotonic() > self._end
+        return late or self._searcher.fatal is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _start_ray(run: Run) -> None:
+    """Start Ray on this machine, or join the cluster that RAY_ADDRESS names, without its chatter."""
+    os.environ |= {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    else:
+        ray.init(num_cpus=run.workers, **quiet)

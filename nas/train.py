@@ -1,0 +1,193 @@
+"""Train one network, epoch by epoch, so that a killed training goes on to the bit from its last epoch."""
+
+import copy
+import io
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.data import Batcher, Data, Prepared
+from nas.files import replace_file
+from nas.losses import LOSSES
+from nas.recipes import Recipe
+from nas.score import Scores, score
+from nas.slot import DeviceSlot
+from search_spaces.core.arch import Arch
+from search_spaces.core.network import build
+
+
+class TrainingFailed(RuntimeError):
+    """The loss left the finite numbers; training the same again would end the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One row of a learning curve; seconds hold training and validation."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    dice: float
+    seconds: float
+
+
+class Training:
+    """A network on its way through a recipe.
+
+    Args:
+        arch: what to train.
+        data: training and validation images, on the device.
+        prepared: how they were prepared.
+        recipe: how to train.
+        epochs: the full budget.
+        seed: decides initial weights, order and augmentation.
+        slot: of the device; held for one step at a time.
+    """
+
+    def __init__(
+        self,
+        arch: Arch,
+        data: Data,
+        prepared: Prepared,
+        recipe: Recipe,
+        *,
+        epochs: int,
+        seed: int,
+        slot: DeviceSlot,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.data, self.prepared, self.recipe, self.slot = data, prepared, recipe, slot
+        self.device = data.train.images.device
+        self.epochs = epochs
+        self.epoch = 0
+        self.seconds = 0.0
+        self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
+        self.multiple = arch.multiple
+        self.net = build(arch).to(self.device, memory_format=_memory_format(self.device))
+        self.loss = LOSSES[recipe.loss]
+        self.batcher = Batcher(
+            data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed
+        )
+        self.optimizer = create_optimizer_v2(
+            self.net, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay
+        )
+        self.scheduler = _schedule(self.optimizer, recipe, epochs * self.steps_per_epoch)
+        self.best: Scores | None = None
+        self.best_epoch = 0
+        self.best_state: dict[str, Tensor] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether the full budget is used up."""
+        return self.epoch >= self.epochs
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return self.epoch * self.steps_per_epoch
+
+    def run_epoch(self) -> Epoch:
+        """Train one more epoch and validate.
+
+        Raises:
+            TrainingFailed: the loss is not finite.
+        """
+        start = time.perf_counter()
+        train_loss = self._train()
+        scores = score(self.net, self.data.val, self.prepared, self.loss, self.slot)
+        self.epoch += 1
+        if self.best is None or scores.dice > self.best.dice:
+            self.best, self.best_epoch = scores, self.epoch
+            self.best_state = copy.deepcopy(self.net.state_dict())
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        return Epoch(self.epoch, train_loss, scores.loss, scores.dice, seconds)
+
+    def _train(self) -> float:
+        self.net.train()
+        first = self.steps
+        losses = []
+        for step in range(first, first + self.steps_per_epoch):
+            with self.slot.shared():
+                losses.append(self._step(step))
+        mean = torch.stack(losses).mean().item()
+        if not math.isfinite(mean):
+            raise TrainingFailed(f"loss is {mean} in epoch {self.epoch + 1}")
+        return mean
+
+    def _step(self, step: int) -> Tensor:
+        self.scheduler.step_update(step)
+        x, y = self._scaled(*self.batcher.draw(step), step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.net(x.to(memory_format=_memory_format(self.device)))
+        loss = self.loss(logits.float(), y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _scaled(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Resize a batch to one of the recipe's scales."""
+        draw = torch.Generator().manual_seed(step)
+        scale = self.recipe.scales[int(torch.randint(len(self.recipe.scales), (), generator=draw))]
+        side = max(1, round(x.shape[-1] * scale / self.multiple)) * self.multiple
+        if side == x.shape[-1]:
+            return x, y
+        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        return x, F.interpolate(y[:, None].float(), (side, side), mode="nearest-exact")[:, 0].to(y.dtype)
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next epoch depends on, or nothing.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        state = {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": asdict(self.best) if self.best else None,
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        replace_file(path, buffer.getvalue())
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state of the same training."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = Scores(**state["best"]) if state["best"] else None
+        self.best_epoch, self.best_state = state["best_epoch"], state["best_state"]
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> CosineLRScheduler:
+    """Warm up linearly, then follow a cosine to 1 % of the peak, or stay at the peak."""
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=steps,
+        lr_min=recipe.lr / 100 if recipe.cosine else recipe.lr,
+        warmup_t=int(recipe.warmup * steps),
+        warmup_lr_init=recipe.lr / 100,
+        t_in_epochs=False,
+    )
+
+
+def _memory_format(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format

@@ -1,0 +1,125 @@
+"""The process that trains: one candidate at a time, reported to the driver every few seconds."""
+
+import faulthandler
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from nas.costs import Costs
+from nas.data import Data, open_data
+from nas.evaluate import Candidate, Task, is_disk_full
+from nas.evaluation import Evaluation, Latency
+from nas.objectives import parse_limit
+from nas.train import TrainingFailed
+from search_spaces.core.arch import Arch
+
+_REPORT_SECONDS = 5.0
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """Trains the candidates that the driver sends, one after the other in one process.
+
+    The config holds `task`, `arch`, `costs`, `latency`, `known` and `timeout`, all plain data.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Prepare the process and begin the first candidate."""
+        torch.set_num_threads(1)
+        self._data: tuple[str, Data] | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Forget the last candidate and begin the next."""
+        self._config = new_config
+        self._candidate: Candidate | None = None
+        self._began = time.time()
+        self._watch(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Work for a few seconds; an error of the candidate is a result, so that the process lives on."""
+        try:
+            return self._work() | {"worker": os.getpid(), "began": self._began, "ended": time.time()}
+        except TrainingFailed as error:
+            return self._failed(str(error), retry=False)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            return self._failed(f"out of memory: {error}", retry=True)
+        except Exception as error:  # the worker's edge
+            if is_disk_full(error):
+                return self._failed(str(error), retry=True) | {"disk_full": True}
+            return self._failed(f"{type(error).__name__}: {error}", retry=False) | {
+                "traceback": traceback.format_exc()
+            }
+
+    def cleanup(self) -> None:
+        """Stop the watch when the process ends."""
+        self._end()
+
+    def _work(self) -> dict[str, Any]:
+        candidate = self._candidate = self._candidate or self._begin()
+        known = self._config["known"]
+        if known is not None:
+            evaluation = Evaluation.from_json(known | {"latency": candidate.latency().to_json()})
+            return self._done(evaluation=evaluation.to_json())
+        limits = [limit for limit in self._limits() if limit.objective.name == "latency"]
+        if limits and candidate.training.epoch == 0:
+            latency = candidate.latency()
+            if any(limit.excess(latency.latency_ms) > 0 for limit in limits):
+                return self._done(too_slow=latency.to_json())
+        rows = []
+        start = time.perf_counter()
+        while not candidate.done and time.perf_counter() - start < _REPORT_SECONDS:
+            epoch = candidate.run_epoch()
+            rows.append({
+                "epoch": epoch.epoch,
+                "train_loss": epoch.train_loss,
+                "val_loss": epoch.val_loss,
+                "dice": epoch.dice,
+                "seconds": epoch.seconds,
+            })  # fmt: skip
+        if not candidate.done:
+            return {"rows": rows, "done": False}
+        return self._done(rows=rows, evaluation=candidate.finish().to_json())
+
+    def _begin(self) -> Candidate:
+        config = self._config
+        task = Task.from_json(config["task"])
+        latency = Latency.from_json(config["latency"]) if config["latency"] else None
+        data = self._open(task)
+        return Candidate(task, Arch.from_json(config["arch"]), Costs(**config["costs"]), data, latency)
+
+    def _open(self, task: Task) -> Data:
+        """Keep the images on the device between the candidates of a study."""
+        if self._data is None or self._data[0] != task.prepared.cache:
+            device = torch.device(task.study.device)
+            self._data = (task.prepared.cache, open_data(task.prepared, device))
+        return self._data[1]
+
+    def _limits(self) -> list[Any]:
+        return [parse_limit(text) for text in self._config["task"]["study"]["constraints"]]
+
+    def _done(self, **result: Any) -> dict[str, Any]:
+        self._end()
+        return result | {"done": True}
+
+    def _failed(self, reason: str, *, retry: bool) -> dict[str, Any]:
+        return self._done(failed=reason, retry=retry)
+
+    def _end(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        if self._candidate is not None:
+            self._candidate.close()
+            self._candidate = None
+
+    def _watch(self, config: Mapping[str, Any]) -> None:
+        """End the process when a candidate hangs; it leaves a file that says where."""
+        faulthandler.cancel_dump_traceback_later()
+        if config["timeout"] is not None:
+            self._hang_file = open(Path(config["hang_file"]), "w")  # noqa: SIM115
+            faulthandler.dump_traceback_later(config["timeout"], exit=True, file=self._hang_file)

@@ -1,0 +1,177 @@
+"""Every block keeps the promise of its role at every knob value, and its file says what it is."""
+
+import ast
+import inspect
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from primitives.core.contract import BLOCKS, Block, Value, find_block, load_blocks
+from primitives.core.errors import InvalidInput
+from search_spaces.core.arch import BlockSpec
+
+Channels = tuple[int, ...]
+
+CHANNELS: dict[str, tuple[Channels, ...]] = {  # what a block of the role is built with
+    "stem": ((1,), (2,), (3,), (5,)),
+    "stage": ((8, 8), (8, 12), (12, 8)),
+    "attention": ((8,), (64,)),
+    "down": ((8, 8), (8, 12)),
+    "up": ((8, 8), (12, 8)),
+    "skip": ((2,), (16,)),
+    "head": ((8, 1), (8, 4)),
+}
+FACTOR = {"down": 0.5, "up": 2.0}  # side of the output / side of the input
+ODD, EVEN = (9, 11), (8, 12)
+
+
+def cases() -> list[object]:
+    """All defaults, then every other value of every knob with the rest at their defaults."""
+    found = []
+    for block in load_blocks().values():
+        found.append(pytest.param(block, {}, id=f"{block.name}-defaults"))
+        for knob, values in block.knobs.items():
+            for value in values[1:]:
+                found.append(pytest.param(block, {knob: value}, id=f"{block.name}-{knob}={value}"))
+    return found
+
+
+every_knob = pytest.mark.parametrize(("block", "knobs"), cases())
+every_block = pytest.mark.parametrize("block", load_blocks().values(), ids=lambda b: b.name)
+
+
+def built(block: Block, knobs: dict[str, Value]) -> list[tuple[Channels, nn.Module]]:
+    """The block at each of its role's channel counts; one it refuses must be a stated refusal."""
+    nets = []
+    for channels in CHANNELS[block.role]:
+        torch.manual_seed(0)
+        try:
+            nets.append((channels, block.module(*channels, **knobs)))
+        except InvalidInput:
+            assert "Raises:" in str(block.module.__doc__)
+    assert nets, "a block must accept at least one of its role's channel counts"
+    return nets
+
+
+def inputs(block: Block, channels: Channels, sides: tuple[int, int], n: int = 2) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    count = 2 if block.role == "skip" else 1
+    shape = (n, channels[0], *sides)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def out_channels(block: Block, channels: Channels, net: nn.Module) -> int:
+    if block.role == "stem":
+        return int(net.out_channels)  # type: ignore[arg-type]
+    return channels[-1]
+
+
+@every_knob
+def test_output_has_the_shape_of_the_role(block: Block, knobs: dict[str, Value]) -> None:
+    factor = FACTOR.get(block.role, 1.0)
+    for channels, net in built(block, knobs):
+        for sides in (EVEN,) if block.role == "down" else (EVEN, ODD):
+            out = net.double()(*inputs(block, channels, sides))
+            expected = (2, out_channels(block, channels, net), *(int(s * factor) for s in sides))
+            assert out.shape == expected
+            assert out.isfinite().all()
+
+
+@every_knob
+def test_every_parameter_gets_a_gradient(block: Block, knobs: dict[str, Value]) -> None:
+    for channels, net in built(block, knobs):
+        # In eval mode norms are affine, so the bias of a convolution before a norm counts too.
+        out = net.double().eval()(*inputs(block, channels, EVEN, n=4))
+        parameters = dict(net.named_parameters())
+        if parameters:
+            (out * torch.randn(out.shape, dtype=out.dtype)).sum().backward()
+        for name, parameter in parameters.items():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().max() > 1e-9, name
+
+
+@every_knob
+def test_samples_of_a_batch_are_independent(block: Block, knobs: dict[str, Value]) -> None:
+    for channels, net in built(block, knobs):
+        batch = inputs(block, channels, EVEN, n=3)
+        net = net.double().eval()
+        with torch.no_grad():
+            together = net(*batch)
+            alone = torch.cat([net(*(x[i : i + 1] for x in batch)) for i in range(3)])
+        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+@every_knob
+def test_single_and_double_precision_agree(block: Block, knobs: dict[str, Value]) -> None:
+    for channels, net in built(block, knobs):
+        batch = inputs(block, channels, EVEN)
+        with torch.no_grad():
+            single = net.float().eval()(*(x.float() for x in batch))
+            double = net.double()(*batch)
+        assert single.dtype == torch.float32
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
+
+
+@every_block
+def test_first_knob_value_is_the_constructor_default(block: Block) -> None:
+    parameters = inspect.signature(block.module).parameters.values()
+    knobs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert knobs == {name: values[0] for name, values in block.knobs.items()}
+    for values in block.knobs.values():
+        assert len(set(values)) == len(values) > 1
+        assert len({type(value) for value in values}) == 1
+
+
+@every_block
+def test_spec_fills_in_defaults_and_refuses_unknown_knobs(block: Block) -> None:
+    defaults = tuple((knob, values[0]) for knob, values in block.knobs.items())
+    assert BlockSpec.of(block.name).knobs == defaults
+    for knob in block.knobs:
+        with pytest.raises(InvalidInput, match=f"did you mean '{knob}'"):
+            BlockSpec.of(block.name, **{f"{knob}z": 1})
+    if not block.knobs:
+        with pytest.raises(InvalidInput, match=r"no knobs, got 'size'"):
+            BlockSpec.of(block.name, size=1)
+
+
+def test_an_unknown_block_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InvalidInput, match=r"got 'mkri'; did you mean 'mkir'\?"):
+        find_block("mkri")
+
+
+@every_block
+def test_docstring_states_arguments_shape_and_errors(block: Block) -> None:
+    doc = inspect.getdoc(block.module) or ""
+    for parameter in inspect.signature(block.module).parameters:
+        assert f"\n    {parameter}: " in doc
+    assert "Shape: " in doc
+    assert ("Raises:" in doc) == can_raise(block.module)
+
+
+@every_block
+def test_file_names_source_and_departures(block: Block) -> None:
+    doc = sys.modules[block.module.__module__].__doc__ or ""
+    assert "\nSource: " in doc
+    assert "\nDepartures: " in doc
+
+
+def test_every_file_of_blocks_is_loaded() -> None:
+    assert load_blocks() is BLOCKS
+    assert {block.role for block in BLOCKS.values()} <= set(CHANNELS)
+    assert all(name == block.name for name, block in BLOCKS.items())
+
+
+def can_raise(thing: type | object) -> bool:
+    """Whether code of ours that `thing` reaches by plain names holds a `raise`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))  # type: ignore[arg-type]
+    if any(isinstance(node, ast.Raise) for node in ast.walk(tree)):
+        return True
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    scope = vars(sys.modules[thing.__module__])
+    called = [scope.get(func.id) for func in calls if isinstance(func, ast.Name)]
+    ours = [c for c in called if getattr(c, "__module__", "").startswith("primitives")]
+    return any(can_raise(c) for c in ours)
