@@ -51,8 +51,7 @@ def baseline(name: str, in_channels: int = 3, classes: int = 1) -> "Arch":
     Raises:
         InvalidInput: there is none of that name.
     """
-    from primitives.core.contract import nearest
-    from primitives.core.errors import InvalidInput
+    from primitives.core.errors import InvalidInput, nearest
 
     known = {b: s for s in map(space, spaces()) for b in s.baselines}
     if name not in known:

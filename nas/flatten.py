@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 _OURS = ("primitives", "search_spaces", "nas")
 _DECORATOR = "block"
 _KNOBS = "knobs"
+Edit = tuple[int, int, str]  # first and last byte of a span of a line, what stands there instead
 
 
 class Origin(NamedTuple):
@@ -72,28 +74,37 @@ class _Flattening:
         self._files: dict[str, _File] = {}
         self._imports: list[Origin] = []
 
-    def add(self, origin: Origin, wish: str) -> str:
+    def add(self, origin: Origin, alias: str) -> str:
         """Add a definition with all it uses, or an import; return its name in the text."""
         if origin in self._names:
             return self._names[origin]
-        self._names[origin] = self._free(wish, origin)
-        if not _is_ours(origin.module):
-            self._imports.append(origin)
-            return self._names[origin]
+        if _root(origin.module) in _OURS:
+            return self._define(origin)
+        self._imports.append(origin)
+        self._names[origin] = self._free(alias, origin)
+        return self._names[origin]
+
+    def _define(self, origin: Origin) -> str:
+        self._names[origin] = self._free(origin.name, origin)
         file = self._file(origin.module)
-        renames = {}
+        renames = {origin.name: self._names[origin]}
         for used in file.uses(origin.name):
             renames[used] = self.add(self._resolve(file, used), used)
         self.texts.append(file.text(origin.name, renames))
         return self._names[origin]
 
     def imports(self) -> Iterator[str]:
-        """Yield import statements, sorted."""
-        plain = [o for o in self._imports if not o.name]
-        for origin in sorted(plain):
+        """Yield import statements: the standard library's, an empty line, the others."""
+        standard = [o for o in self._imports if _root(o.module) in sys.stdlib_module_names]
+        yield from self._statements(standard)
+        yield ""
+        yield from self._statements([o for o in self._imports if o not in standard])
+
+    def _statements(self, origins: Sequence[Origin]) -> Iterator[str]:
+        for origin in sorted(o for o in origins if not o.name):
             yield f"import {origin.module}" + self._alias(origin, origin.module)
-        for module in sorted({o.module for o in self._imports if o.name}):
-            names = sorted(o for o in self._imports if o.module == module and o.name)
+        for module in sorted({o.module for o in origins if o.name}):
+            names = sorted(o for o in origins if o.module == module and o.name)
             listed = ", ".join(o.name + self._alias(o, o.name) for o in names)
             yield f"from {module} import {listed}"
 
@@ -103,7 +114,9 @@ class _Flattening:
     def _free(self, wish: str, origin: Origin) -> str:
         name, number = wish, 2
         while name in self._taken:
-            name = f"{wish}_{origin.module.rpartition('.')[2]}" + (f"_{number}" if number > 2 else "")
+            name = f"{wish}_{origin.module.rpartition('.')[2]}" + (
+                f"_{number}" if number > 2 else ""
+            )
             number += 1
         self._taken.add(name)
         return name
@@ -117,9 +130,11 @@ class _Flattening:
         """Follow a name through our files to where it is defined, or out of them."""
         while name not in file.definitions:
             origin = file.imports[name]
-            if origin in _BUILT_IN or not _is_ours(origin.module):
+            if origin in _BUILT_IN or _root(origin.module) not in _OURS:
                 return origin
-            assert origin.name, f"{file.module} must import names from {origin.module}, not the module"
+            assert origin.name, (
+                f"{file.module} must import names from {origin.module}, not the module"
+            )
             file, name = self._file(origin.module), origin.name
         return Origin(file.module, name)
 
@@ -138,7 +153,7 @@ class _File:
             self._read(statement)
 
     def uses(self, name: str) -> list[str]:
-        """Return the names at the top of the file that a definition refers to, itself excluded."""
+        """Return what a definition refers to at the top of its file, itself excluded."""
         found = {node.id: None for node in _names_in(self.definitions[name])}
         known = self.definitions.keys() | self.imports.keys()
         return [used for used in found if used in known and used != name]
@@ -147,13 +162,11 @@ class _File:
         """Return the source of a definition, comments above included, with names replaced."""
         node = self.definitions[name]
         assert node.end_lineno is not None
-        edits: dict[int, list[tuple[int, int, str]]] = {}
-        for use in _names_in(node):
-            new = renames.get(use.id, use.id)
-            if new != use.id and use.end_col_offset is not None:
-                edits.setdefault(use.lineno, []).append((use.col_offset, use.end_col_offset, new))
+        edits = _edits(node, renames)
         numbers = range(self._first_line(node), node.end_lineno + 1)
-        lines = [_edit(self._lines[n - 1], edits.get(n, ())) for n in numbers if n not in self._dropped]
+        lines = [
+            _edit(self._lines[n - 1], edits.get(n, ())) for n in numbers if n not in self._dropped
+        ]
         return _plain_errors("\n".join(lines))
 
     def _read(self, statement: ast.stmt) -> None:
@@ -179,7 +192,8 @@ class _File:
         knobs = [s for s in node.body if _assigns(s, _KNOBS)]
         node.decorator_list = [d for d in node.decorator_list if d not in registering]
         node.body = [s for s in node.body if s not in knobs]
-        for part in (*registering, *knobs):
+        parts: list[ast.expr | ast.stmt] = [*registering, *knobs]
+        for part in parts:
             assert part.end_lineno is not None
             end = part.end_lineno
             if part in knobs and not self._lines[end].strip():
@@ -187,7 +201,7 @@ class _File:
             self._dropped.update(range(part.lineno, end + 1))
 
     def _first_line(self, node: ast.stmt) -> int:
-        decorators = getattr(node, "decorator_list", [])
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(d.lineno for d in decorators)])
         while first > 1 and (self._lines[first - 2].startswith("#") or first - 1 in self._dropped):
             first -= 1
@@ -207,11 +221,28 @@ def _assigns(node: ast.stmt, name: str) -> bool:
     return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in _OURS
+def _root(module: str) -> str:
+    return module.partition(".")[0]
 
 
-def _edit(line: str, edits: Sequence[tuple[int, int, str]]) -> str:
+def _edits(node: ast.stmt, renames: Mapping[str, str]) -> dict[int, list[Edit]]:
+    """Return what to replace where names change: line -> spans."""
+    edits: dict[int, list[Edit]] = {}
+    for use in _names_in(node):
+        new = renames.get(use.id, use.id)
+        if new != use.id:
+            end = use.col_offset + len(use.id.encode())
+            edits.setdefault(use.lineno, []).append((use.col_offset, end, new))
+    if isinstance(node, ast.ClassDef | ast.FunctionDef) and renames[node.name] != node.name:
+        start = len("class " if isinstance(node, ast.ClassDef) else "def ")
+        edits[node.lineno] = [
+            (start, start + len(node.name.encode()), renames[node.name]),
+            *edits.get(node.lineno, []),
+        ]
+    return edits
+
+
+def _edit(line: str, edits: Sequence[Edit]) -> str:
     """Replace spans of a line; the syntax tree counts UTF-8 bytes."""
     raw = line.encode()
     for start, end, new in sorted(edits, reverse=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from primitives.core.errors import InvalidInput
 
 Progress = Callable[[str, int, int], None]  # what is being done, files done, files in all
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _BINARY = ((0, 255), (0, 1), (0, 65535))
 _MOST_LABELS = 32
 _THREADS = 8
@@ -35,9 +37,11 @@ class BadFile:
 class BadData(InvalidInput):
     """Bad files in a data set; `lines` has one line for each."""
 
-    def __init__(self, bad: Iterable[BadFile]) -> None:
+    def __init__(
+        self, bad: Iterable[BadFile], way_out: str = "mend them or use --skip-bad"
+    ) -> None:
         self.lines = tuple(str(file) for file in bad)
-        head = f"data must be free of bad files, got {len(self.lines)}; mend them or use --skip-bad"
+        head = f"data must be free of bad files, got {len(self.lines)}; {way_out}"
         super().__init__("\n".join((head, *self.lines)))
 
 
@@ -72,7 +76,7 @@ class Report:
         pairs: usable pairs, by stem.
         bad: the other files, by path.
         labels: label values of the set, background first: (0, 1), (0, 255), (0, 65535) or 0..K-1.
-        stems: every stem in `images`, usable or not.
+        stems: every stem in `images` and `masks`, usable or not.
     """
 
     folder: Path
@@ -97,6 +101,20 @@ class Report:
             "bits": sorted({facts.bits for facts in self.pairs}),
             "label_share": {str(k): pixels[k] / pixels.total() for k in self.labels if self.pairs},
         }
+
+    def __str__(self) -> str:
+        """List the bad files, then the counts: one line each."""
+        facts = self.summary()
+        lines = [*map(str, self.bad), f"{facts['usable']} usable pairs, {facts['bad']} bad files"]
+        if self.pairs:
+            (low, left), (high, right) = facts["smallest"], facts["largest"]
+            bits = " and ".join(map(str, facts["bits"]))
+            lines += [
+                f"size: {left}x{low} to {right}x{high} pixels, {bits} bit",
+                f"channels: {facts['grey']} grey, {facts['colour']} colour",
+                *(f"label {k}: {v:.1%} of the pixels" for k, v in facts["label_share"].items()),
+            ]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the folder, the summary and the bad files as JSON values."""
@@ -126,7 +144,7 @@ def check_folder(
     found: list[Facts] = []
     for result in parallel(lambda pair: _inspect(folder, pair), listed, "checking", progress):
         (found if isinstance(result, Facts) else bad).append(result)  # type: ignore[arg-type]
-    labels = _agree([set(facts.labels) for facts in found])
+    labels = agree(found)
     first: dict[str, str] = {}
     good = []
     for facts in found:
@@ -135,7 +153,7 @@ def check_folder(
             bad.append(fault)
         else:
             good.append(facts)
-    stems = {path.stem for path in _files(folder / "images")}
+    stems = {path.stem for kind in ("images", "masks") for path in _files(folder / kind)}
     return Report(
         folder, tuple(good), tuple(sorted(bad, key=lambda b: b.path)), labels, frozenset(stems)
     )
@@ -171,9 +189,29 @@ def list_pairs(
     return [Pair(stem, images[stem], masks[stem]) for stem in both], bad
 
 
-def parallel[T, R](
-    work: Callable[[T], R], items: Sequence[T], what: str, progress: Progress | None
-) -> list[R]:
+def agree(pairs: Iterable[Facts]) -> tuple[int, ...]:
+    """Choose the labels of a set: those that most masks fit.
+
+    Small numbers count as labels 0..K-1 as long as each of them, from 2 on, is in at least two
+    masks and 2 % of them, so one odd mask does not add a class.
+    """
+    used = [set(facts.labels) for facts in pairs if set(facts.labels) - {0}]
+    small = sum(max(labels) < _MOST_LABELS for labels in used)
+    votes = {pair: sum(labels <= set(pair) for labels in used) for pair in _BINARY}
+    votes[0, 1] = small
+    best = max(votes, key=lambda pair: votes[pair])
+    if best != (0, 1):
+        return best
+    count = 2
+    enough = max(2, len(used) / 50)
+    while count < _MOST_LABELS and sum(count in labels for labels in used) >= enough:
+        count += 1
+    return tuple(range(count))
+
+
+def parallel(
+    work: Callable[[_T], _R], items: Sequence[_T], what: str, progress: Progress | None
+) -> list[_R]:
     """Map with threads (the decoders release the interpreter lock) and report progress."""
     results = []
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -214,12 +252,9 @@ def _by_stem(
 
 def _inspect(folder: Path, pair: Pair) -> Facts | BadFile:
     try:
-        path = pair.image
-        image = decode_image(path)
-        path = pair.mask
-        mask = decode_mask(path)
+        image, mask = decode_image(pair.image), decode_mask(pair.mask)
     except BadImage as error:
-        return BadFile(path.relative_to(folder).as_posix(), error.reason)
+        return BadFile(error.path.relative_to(folder).as_posix(), error.reason)
     height, width = image.shape[:2]
     if mask.shape != (height, width):
         name = pair.mask.relative_to(folder).as_posix()
@@ -227,9 +262,7 @@ def _inspect(folder: Path, pair: Pair) -> Facts | BadFile:
         reason = f"has size {columns}x{rows}, its image {width}x{height}; make them equal"
         return BadFile(name, reason)
     channels = 1 if image.ndim == 2 else 3
-    return Facts(
-        pair, height, width, channels, 8 * image.itemsize, _count(mask), _digest(image)
-    )
+    return Facts(pair, height, width, channels, 8 * image.itemsize, _count(mask), _digest(image))
 
 
 def _count(mask: Pixels) -> dict[int, int]:
@@ -242,26 +275,6 @@ def _digest(image: Pixels) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def _agree(masks: Sequence[set[int]]) -> tuple[int, ...]:
-    """Choose the labels of the set: those that most masks fit.
-
-    Small numbers count as labels 0..K-1 as long as each of them, from 2 on, is in at least two
-    masks and 2 % of them, so one odd mask does not add a class.
-    """
-    used = [labels for labels in masks if labels - {0}]
-    small = sum(max(labels) < _MOST_LABELS for labels in used)
-    votes = {pair: sum(labels <= set(pair) for labels in used) for pair in _BINARY}
-    votes[0, 1] = small
-    best = max(votes, key=lambda pair: votes[pair])
-    if best != (0, 1):
-        return best
-    count = 2
-    enough = max(2, len(used) / 50)
-    while count < _MOST_LABELS and sum(count in labels for labels in used) >= enough:
-        count += 1
-    return tuple(range(count))
-
-
 def _fault(
     folder: Path, facts: Facts, labels: tuple[int, ...], invert: bool, first: dict[str, str]
 ) -> BadFile | None:
@@ -269,7 +282,7 @@ def _fault(
     image, mask = (p.relative_to(folder).as_posix() for p in (facts.pair.image, facts.pair.mask))
     strange = set(facts.labels) - set(labels)
     if strange:
-        names = some((str(value) for value in sorted(strange)))
+        names = some(str(value) for value in sorted(strange))
         rule = f"unexpected labels {names}; the set has {_range(labels)}"
         lossy = mask.lower().endswith((".jpg", ".jpeg"))
         return BadFile(mask, rule + (", store masks without loss as PNG" if lossy else ""))

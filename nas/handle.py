@@ -19,8 +19,7 @@ from nas.pareto import front_mask
 from nas.records import Trial
 from nas.settings import Study
 from nas.store import Store, set_pragmas
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 from search_spaces.core.arch import Arch
 
 if TYPE_CHECKING:

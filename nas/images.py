@@ -40,15 +40,18 @@ _DECODER_ERRORS = (
 
 
 class BadImage(InvalidInput):
-    """One file that cannot be used; `reason` is the message without the file's name."""
+    """One file that cannot be used: its `path`, and the `reason` with the way out."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
+        self.path = path
         self.reason = reason
 
 
 def decode_image(path: Path) -> Pixels:
     """Read a PNG, JPEG, TIFF or BMP; alpha is dropped, EXIF orientation is not applied.
+
+    16-bit grey and TIFF keep all bits; of 16-bit PNG with several channels the upper 8 are read.
 
     Returns:
         (H, W) for grey, 0/255 for 1-bit files, (H, W, 3) for colour and palettes; uint8 or uint16.
@@ -63,6 +66,9 @@ def decode_image(path: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
     pixels = _decode(path, from_palette)
+    if pixels.ndim == 3 and pixels.max() < 64 and _is_deep_colour_png(path):
+        reason = "is a dark 16-bit colour PNG, read with 8 bits only; store it as TIFF"
+        raise BadImage(path, reason)
     return pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
 
 
@@ -80,7 +86,7 @@ def decode_mask(path: Path) -> Pixels:
     """
     pixels = _decode(path, _palette_labels)
     if pixels.ndim == 3:
-        if not _equal_channels(pixels):
+        if not _equal_channels(pixels) or _is_deep_colour_png(path):
             raise BadImage(path, "unexpected labels in colour; store one label value per pixel")
         pixels = pixels[..., 0]
     return pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
@@ -164,8 +170,6 @@ def _decode(path: Path, from_palette: Callable[[Image.Image], Pixels]) -> Pixels
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
             return _decode_tiff(path, from_palette)
-        if _is_deep_colour_png(path):
-            return _decode_deep_png(path)
         return _decode_pillow(path, from_palette)
     except BadImage:
         raise
@@ -198,7 +202,7 @@ def _decode_tiff(path: Path, from_palette: Callable[[Image.Image], Pixels]) -> P
             raise BadImage(path, f"has {len(tiff.pages)} pages; store one image per file")
         page: Any = tiff.pages[0]
         channels, bits = page.samplesperpixel, page.bitspersample
-        colour = page.photometric.name in ("RGB", "YCBCR")
+        colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
         if channels not in (1, 3) and not (channels == 4 and colour):
             raise BadImage(path, f"has {channels} channels; store grey, RGB or RGBA")
         if channels == 1 or (bits == 8 and colour):
@@ -212,17 +216,10 @@ def _decode_tiff(path: Path, from_palette: Callable[[Image.Image], Pixels]) -> P
 
 
 def _is_deep_colour_png(path: Path) -> bool:
-    """Tell 16-bit colour or grey with alpha, which Pillow would cut to 8 bits."""
+    """Tell 16-bit PNG with several channels, of which Pillow reads the upper 8 bits."""
     with path.open("rb") as file:
         head = file.read(26)
-    return head.startswith(b"\x89PNG") and len(head) == 26 and head[24] == 16 and head[25] != 0
-
-
-def _decode_deep_png(path: Path) -> Pixels:
-    from torchvision.io import decode_png
-
-    planes = decode_png(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)).numpy()
-    return planes[0] if len(planes) < 3 else np.ascontiguousarray(planes[:3].transpose(1, 2, 0))
+    return head.startswith(b"\x89PNG") and head[24] == 16 and head[25] != 0
 
 
 def _palette_labels(image: Image.Image) -> Pixels:
@@ -230,7 +227,7 @@ def _palette_labels(image: Image.Image) -> Pixels:
     image.info.pop("transparency", None)
     indices = np.array(image.getchannel(0)) if image.mode == "PA" else np.array(image)
     if _equal_channels(colours) and int(indices.max()) < len(colours):
-        return colours[indices, 0]
+        return np.ascontiguousarray(colours[indices, 0])
     return indices
 
 
@@ -240,4 +237,5 @@ def _equal_channels(pixels: Pixels) -> bool:
 
 def _native(pixels: Pixels) -> Pixels:
     """Bring big-endian 16-bit pixels into the byte order of this machine."""
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    native: Pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return native

@@ -8,8 +8,7 @@ from math import isfinite
 from typing import Any
 
 from nas.evaluation import Evaluation
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 
 _COUNT = {"k": 1e3, "M": 1e6, "G": 1e9}
 _TIME = {"us": 1e-3, "ms": 1.0, "s": 1e3}

@@ -1,9 +1,10 @@
 """The embedded data set: synthetic ultrasound with lesions among distractors that look alike.
 
-Lesions and distractors share intensity, contrast, sizes and both kinds of border and texture; only
-the combination tells them apart. Smooth ellipses are lesions when their texture is streaky,
-star-shaped ones when it is blotchy. Borders and textures grow with the object, so a network must
-read both at many scales; shading, blur and speckle hide the easy cues.
+Lesions and distractors share intensity, contrast, sizes, and smooth and star-shaped borders; each
+has a fine or a coarse texture, streaky or blotchy. Only the combination tells them apart: lesions
+are streaky if coarse and blotchy if fine, distractors the other way round. So a network needs
+filters for all four textures in every direction, and finds borders only through the whole object;
+shading, blur and speckle hide the easy cues.
 
 Every length is a share of the side, so any side gives the same task. Image `i` is a pure function
 of (seed, side, i); the random stream is PCG64. Sine, exponential and FFT may round differently on
@@ -22,19 +23,28 @@ from primitives.core.errors import InvalidInput
 VERSION = 1  # raise whenever any pixel changes: fingerprints contain it
 SEED = 0  # the data set is the same for every study
 TRAIN, VAL, TEST = 160, 40, 40
+SHORTEST = 32
 
 RADIUS = (0.055, 0.30)  # of an object, share of the side, log-uniform
 LESIONS = (1, 3)  # per image, both ends included
 DISTRACTORS = (2, 5)
-DARKNESS = (0.06, 0.16)  # of an object against the tissue; full range is 1
-TEXTURE = 0.085  # standard deviation inside objects
-SPECKLE = 0.16  # standard deviation of the multiplicative noise
-BLUR = 0.009  # of the scanner, share of the side; twice that sideways
+DARKNESS = (0.08, 0.20)  # of an object against the tissue; full range is 1
+TEXTURE = 0.12  # standard deviation inside objects
+WAVES = (8, 17)  # of a coarse and a fine texture, per side
+WOBBLE = 0.15  # largest change of their logarithm
+SPECKLE = 0.11  # standard deviation of the multiplicative noise
+BLUR = 0.006  # of the scanner, share of the side; twice that sideways
 SHADING = 0.30  # largest change of brightness across the image
 
-RULE = 'waves'
-WAVES = (8, 17)
 Map = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rng:
+    """Two streams, so that noise, whose length depends on the side, leaves the scene alone."""
+
+    scene: np.random.Generator
+    grain: np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +65,33 @@ def phantom(
         Grey images and masks with 1 in lesions, both uint8 (n, side, side).
 
     Raises:
-        InvalidInput: the side is no multiple of 32.
+        InvalidInput: the side is too short for the finest texture.
     """
-    if side < 32 or side % 32:
-        raise InvalidInput(f"size must be a multiple of 32 for phantom, got {side}")
+    if side < SHORTEST:
+        raise InvalidInput(f"size must be at least {SHORTEST} for phantom, got {side}")
     images, masks = np.empty((2, n, side, side), dtype=np.uint8)
     for k in range(n):
-        images[k], masks[k] = _picture(np.random.default_rng((seed, first + k)), side)
+        rng = _Rng(*np.random.default_rng((seed, first + k)).spawn(2))
+        images[k], masks[k] = _picture(rng, side)
     return images, masks
 
 
-def _picture(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _picture(rng: _Rng, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     image = 0.5 + _tissue(rng, side)
     mask = np.zeros((side, side), dtype=np.uint8)
-    for thing in _place(rng):
-        depth = _depth(rng, thing, side)
+    for thing in _place(rng.scene):
+        depth = _depth(rng.scene, thing, side)
         inside = 1 / (1 + np.exp(np.clip(depth * side / 0.7, -30, 30)))  # soft border, in pixels
-        if RULE == "xor":
-            streaky, waves = thing.lesion != thing.star, 1 / np.clip(0.5 * thing.radius, 0.045, 0.12)
-        elif RULE == "plain":
-            streaky, waves = thing.lesion, 1 / np.clip(0.5 * thing.radius, 0.045, 0.12)
-        else:
-            fine = bool(rng.integers(2))
-            streaky, waves = thing.lesion != fine, WAVES[fine] * math.exp(rng.uniform(-.15, .15))
-        filling = TEXTURE * _texture(rng, side, waves, streaky) - rng.uniform(*DARKNESS)
+        fine = bool(rng.scene.integers(2))
+        waves = WAVES[fine] * math.exp(rng.scene.uniform(-WOBBLE, WOBBLE))
+        texture = _texture(rng, side, waves, streaky=thing.lesion != fine)
+        filling = TEXTURE * texture - rng.scene.uniform(*DARKNESS)
         # Tissue goes on faintly inside, so its absence gives no object away.
         image += inside * (filling + 0.7 * (0.5 - image))
         mask[depth < 0] = thing.lesion
     image = gaussian_filter(image, (BLUR * side, 2 * BLUR * side), mode="nearest")
-    image *= 1 + SPECKLE * _speckle(rng, side)
-    image *= _shading(rng, side)
+    image *= 1 + SPECKLE * _speckle(rng.grain, side)
+    image *= _shading(rng.scene, side)
     return np.clip(image * 255, 0, 255).round().astype(np.uint8), mask
 
 
@@ -125,9 +132,9 @@ def _depth(rng: np.random.Generator, thing: _Object, side: int) -> Map:
     return np.hypot(along, across) - thing.radius * math.sqrt(1 / flat) * 0.9 * border
 
 
-def _texture(rng: np.random.Generator, side: int, waves: float, streaky: bool) -> Map:
+def _texture(rng: _Rng, side: int, waves: float, *, streaky: bool) -> Map:
     """Noise of one wavelength: streaks in one direction, or blotches without; unit deviation."""
-    direction = rng.uniform(0, math.pi)
+    direction = rng.scene.uniform(0, math.pi)
     rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side)[None, :] * side
     if streaky:
         along = columns * math.cos(direction) + rows * math.sin(direction)
@@ -135,17 +142,19 @@ def _texture(rng: np.random.Generator, side: int, waves: float, streaky: bool) -
         band = ((np.abs(along) - waves) ** 2 + across**2) / (0.25 * waves) ** 2
     else:
         band = ((np.hypot(rows, columns) - waves) / (0.25 * waves)) ** 2
-    noise = np.fft.rfft2(rng.standard_normal((side, side))) * np.exp(-band / 2)
+    noise = np.fft.rfft2(rng.grain.standard_normal((side, side))) * np.exp(-band / 2)
     return _unit(np.fft.irfft2(noise, (side, side)))
 
 
-def _tissue(rng: np.random.Generator, side: int) -> Map:
+def _tissue(rng: _Rng, side: int) -> Map:
     """Wavy layers and clouds around zero."""
     axis = (np.arange(side) + 0.5) / side
-    wave = 0.04 * np.sin(2 * math.pi * (rng.uniform(0.5, 1.5) * axis + rng.uniform()))
+    scene = rng.scene
+    wave = 0.04 * np.sin(2 * math.pi * (scene.uniform(0.5, 1.5) * axis + scene.uniform()))
     depth = axis[:, None] + wave[None, :]
-    layers = np.sin(2 * math.pi * (rng.uniform(1.5, 3.5) * depth + rng.uniform()))
-    clouds = _unit(gaussian_filter(rng.standard_normal((side, side)), 0.035 * side, mode="wrap"))
+    layers = np.sin(2 * math.pi * (scene.uniform(1.5, 3.5) * depth + scene.uniform()))
+    noise = rng.grain.standard_normal((side, side))
+    clouds = _unit(gaussian_filter(noise, 0.035 * side, mode="wrap"))
     return 0.04 * layers + 0.05 * clouds
 
 
@@ -165,4 +174,5 @@ def _shading(rng: np.random.Generator, side: int) -> Map:
 
 
 def _unit(values: Map) -> Map:
-    return (values - values.mean()) / values.std()
+    unit: Map = (values - values.mean()) / values.std()
+    return unit

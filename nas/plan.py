@@ -16,8 +16,7 @@ from nas.objectives import find_objectives, parse_limit
 from nas.recipes import find_recipe
 from nas.sampling import make_sampler
 from nas.settings import Run, Study
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 from search_spaces.core.space import Space
 
 
@@ -83,7 +82,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     defaults = DEFAULTS[device]
     data = _data(chosen.pop("data", "phantom"))
     size = chosen.pop("size", defaults.phantom_size if data == "phantom" else defaults.size)
-    _check_size(size, space)
+    check_size(size, space)
     store = Path(chosen.pop("store", "nas-store"))
     run = Run(
         trials=chosen.pop("trials", defaults.trials),
@@ -163,7 +162,12 @@ def _check(study: Study, run: Run) -> None:
             raise InvalidInput(f"{name} must be positive, got {seconds}")
 
 
-def _check_size(size: int, space: Space) -> None:
+def check_size(size: int, space: Space) -> None:
+    """Check the side of the input, in pixels, against a space.
+
+    Raises:
+        InvalidInput: it is no multiple of what every network of the space needs.
+    """
     if size < space.multiple or size % space.multiple:
         near = max(1, round(size / space.multiple)) * space.multiple
         raise InvalidInput(

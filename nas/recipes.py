@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from nas.augment import Augment
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 
 _MIN_STEPS = 20
 

@@ -43,8 +43,8 @@ class Samples:
     Args:
         images: (N, C, H, W), uint8 or float32 in [0, 1].
         masks: (N, H, W) uint8 labels, 0 is background.
-        heights: (N,) int64, rows of the original picture.
-        widths: (N,) int64, columns of the original picture.
+        heights: (N,) int64, rows of the picture: its own, or after resizing.
+        widths: (N,) int64, columns likewise.
         stems: N names.
     """
 
@@ -57,14 +57,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.stems)
 
-    def unit(self, index: Tensor | slice) -> Tensor:
+    def pixels(self, index: Tensor | slice) -> Tensor:
         """Return images as float32 in [0, 1], shape (n, C, H, W)."""
         return to_unit(self.images[index])
 
     def to(self, device: torch.device) -> "Samples":
         """Copy all tensors to a device."""
-        tensors = (self.images, self.masks, self.heights, self.widths)
-        return Samples(*(tensor.to(device) for tensor in tensors), self.stems)
+        return Samples(
+            self.images.to(device),
+            self.masks.to(device),
+            self.heights.to(device),
+            self.widths.to(device),
+            self.stems,
+        )
 
 
 def to_unit(images: Tensor) -> Tensor:

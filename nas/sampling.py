@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -1,5 +1,7 @@
 """Predict whole images and score them."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from nas.data import Prepared, Samples, normalise
 from nas.losses import Loss
 from nas.metrics import dice_per_image, iou_per_image, labels
+from nas.samples import to_unit
 from nas.slot import DeviceSlot
 
 _BATCH = 16
@@ -37,11 +40,11 @@ def score(net: nn.Module, samples: Samples, prepared: Prepared, loss: Loss, slot
     """
     net.eval()
     losses, dices, ious = [], [], []
-    for rows in _batches(samples, prepared.fit):
+    for rows, height, width in _batches(samples):
         with slot.shared():
-            x = normalise(samples.pixels(rows), prepared.mean, prepared.std)
+            x = normalise(to_unit(samples.images[rows, :, :height, :width]), prepared.mean, prepared.std)
             logits = predict(net, x, size=prepared.size, fit=prepared.fit)
-        truth, guess = samples.masks[rows], labels(logits)
+        truth, guess = samples.masks[rows, :height, :width], labels(logits)
         losses.append(loss(logits.float(), truth) * len(truth))
         dices.append(dice_per_image(guess, truth, prepared.classes))
         ious.append(iou_per_image(guess, truth, prepared.classes))
@@ -50,6 +53,17 @@ def score(net: nn.Module, samples: Samples, prepared: Prepared, loss: Loss, slot
     mean_loss = torch.stack(losses).sum().item() / count
     iou = torch.cat(ious).mean().item()
     return Scores(mean_loss, per_image.mean().item(), iou, tuple(per_image.tolist()))
+
+
+def _batches(samples: Samples) -> Iterator[tuple[slice, int, int]]:
+    """Yield runs of neighbouring samples of one size, with their height and width."""
+    sizes = list(zip(samples.heights.tolist(), samples.widths.tolist(), strict=True))
+    first = 0
+    for size, run in itertools.groupby(sizes):
+        end = first + len(list(run))
+        for start in range(first, end, _BATCH):
+            yield slice(start, min(start + _BATCH, end)), *size
+        first = end
 
 
 def predict(net: nn.Module, x: Tensor, *, size: int, fit: str) -> Tensor:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from primitives.core.contract import nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 
 
 class StudyMismatch(InvalidInput):

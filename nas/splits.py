@@ -52,27 +52,31 @@ def split_groups(groups: Mapping[str, str], seed: int) -> Split:
     }
 
 
-def read_groups(path: Path, stems: Collection[str]) -> dict[str, str]:
-    """Read `groups.csv`: the header `stem,group`, then one line for every image.
+def read_groups(path: Path, stems: Collection[str], usable: Collection[str]) -> dict[str, str]:
+    """Read `groups.csv`: the header `stem,group`, then one line for every usable image.
 
     Args:
         path: the file; without it every image is a group of its own.
-        stems: all images of the folder.
+        stems: all images of the folder, bad ones too.
+        usable: those that need a group.
 
     Raises:
         InvalidInput: the header differs, or stems are unknown, repeated or missing.
     """
     if not path.exists():
-        return {stem: stem for stem in stems}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+        return {stem: stem for stem in usable}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path} must be CSV in UTF-8, got {error}") from error
     if not rows or rows[0] != ["stem", "group"] or any(len(row) != 2 for row in rows):
         raise InvalidInput(f"{path} must hold two columns under the header stem,group")
     listed = [stem for stem, _ in rows[1:]]
     _refuse(path, "names unknown images", set(listed) - set(stems))
     _refuse(path, "names images twice", _repeated(listed))
-    _refuse(path, "must name every image, misses", set(stems) - set(listed))
-    return dict(rows[1:])  # type: ignore[arg-type]  # two columns, checked above
+    _refuse(path, "must name every image, misses", set(usable) - set(listed))
+    return dict(rows[1:])
 
 
 def read_split(path: Path, stems: Collection[str]) -> Split:

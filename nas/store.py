@@ -102,11 +102,12 @@ class Store:
         self.database = self.folder / "nas.db"
         if not self.database.exists():
             _check_new(self.folder, create)
-        for name in _FOLDERS:
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(self.url, connect_args={"timeout": 60})
         sa.event.listen(self.engine, "connect", set_pragmas)
         self._check_version()
+        for name in _FOLDERS:  # after the check, which may find that the folder is not ours
+            (self.folder / name).mkdir(exist_ok=True)
 
     @property
     def url(self) -> str:

@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 
 if TYPE_CHECKING:
     from search_spaces.core.space import Space
@@ -22,8 +22,6 @@ def load(name: str) -> "Space":
         InvalidInput: there is none.
     """
     if name not in names():
-        from primitives.core.contract import nearest
-
         known = ", ".join(names())
         raise InvalidInput(f"space must be one of {known}, got {name!r}{nearest(name, names())}")
     space: Space = importlib.import_module(f"search_spaces.{name}").SPACE

@@ -14,16 +14,15 @@ calls it, the knobs are what a space may search:
 | head | (in_channels, classes) | (x) | logits, same H, W |
 """
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import nn
 
-from primitives.core.errors import InvalidInput
+from primitives.core.errors import InvalidInput, nearest
 from primitives.core.init import INITS
 
 Value = int | float | bool | str
@@ -83,13 +82,7 @@ def find_block(name: str) -> Block:
     Raises:
         InvalidInput: there is none.
     """
-    blocks = load_blocks()
+    blocks = BLOCKS if name in BLOCKS else load_blocks()  # looking for files takes a while
     if name not in blocks:
         raise InvalidInput(f"block must be one of {', '.join(blocks)}, got {name!r}{nearest(name, blocks)}")
     return blocks[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the closest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""

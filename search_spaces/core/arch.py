@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from primitives.core.contract import Value, find_block, nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.contract import Value, find_block
+from primitives.core.errors import InvalidInput, nearest
 
 VERSION = 1  # of the JSON form; part of the key
 
@@ -82,6 +82,9 @@ class Arch:
 
     `encoder` runs from full resolution down, `decoder` from the bottom up. `shared` is an attention
     built once: every stage attention that equals it uses that one module.
+
+    Raises:
+        InvalidInput: encoder and decoder differ in length, or there are no channels or classes.
     """
 
     encoder: tuple[Stage, ...]

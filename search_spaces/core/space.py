@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol, TypeVar
 
-from primitives.core.contract import Value, nearest
-from primitives.core.errors import InvalidInput
+from primitives.core.contract import Value
+from primitives.core.errors import InvalidInput, nearest
 from search_spaces.core.arch import Arch
 
 Point = Mapping[str, Value]
@@ -106,7 +106,8 @@ class Space:
         for name, dimension in self.dimensions.items():
             if name not in point:
                 raise InvalidInput(f"a point of {self.name!r} must set every dimension, {name!r} is missing")
-            if point[name] not in dimension.values:
+            # 3.0 and True equal 3 and 1, but would give an equal network another key.
+            if (type(point[name]), point[name]) not in [(type(v), v) for v in dimension.values]:
                 raise InvalidInput(f"{name} must be one of {dimension}, got {point[name]!r}")
 
     def arch(self, point: Point, in_channels: int = 3, classes: int = 1) -> Arch:

@@ -1,5 +1,7 @@
 """Channel and spatial attention against numpy and the published hidden widths."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,7 @@ def test_channel_attention_equals_numpy() -> None:
     x = np.random.default_rng(0).standard_normal((2, 8, 5, 7))
     down, up = (layer.weight.detach().numpy()[..., 0, 0] for layer in (net.reduce, net.restore))
 
-    def weigh(pooled: np.ndarray) -> np.ndarray:
+    def weigh(pooled: Any) -> Any:
         return np.maximum(pooled @ down.T, 0) @ up.T
 
     weights = expit(weigh(x.mean((2, 3))) + weigh(x.max((2, 3))))
@@ -70,5 +72,5 @@ def test_published_spatial_attention_has_98_weights_and_serves_any_width() -> No
 def test_wrong_knobs_are_refused() -> None:
     with pytest.raises(InvalidInput, match="ratio must be 1 or more, got 0"):
         ChannelAttention(8, ratio=0)
-    with pytest.raises(InvalidInput, match="kernel must all be odd and positive .* got 4"):
+    with pytest.raises(InvalidInput, match=r"kernel must all be odd and positive .* got 4"):
         SpatialAttention(8, kernel=4)

@@ -4,10 +4,11 @@ import ast
 import inspect
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from primitives.core.contract import BLOCKS, Block, Value, find_block, load_blocks
 from primitives.core.errors import InvalidInput
@@ -28,7 +29,7 @@ FACTOR = {"down": 0.5, "up": 2.0}  # side of the output / side of the input
 ODD, EVEN = (9, 11), (8, 12)
 
 
-def cases() -> list[object]:
+def cases() -> list[Any]:
     """All defaults, then every other value of every knob with the rest at their defaults."""
     found = []
     for block in load_blocks().values():
@@ -43,7 +44,7 @@ every_knob = pytest.mark.parametrize(("block", "knobs"), cases())
 every_block = pytest.mark.parametrize("block", load_blocks().values(), ids=lambda b: b.name)
 
 
-def built(block: Block, knobs: dict[str, Value]) -> list[tuple[Channels, nn.Module]]:
+def built(block: Block, knobs: dict[str, Value]) -> list[tuple[Channels, Any]]:
     """The block at each of its role's channel counts; one it refuses must be a stated refusal."""
     nets = []
     for channels in CHANNELS[block.role]:
@@ -63,9 +64,9 @@ def inputs(block: Block, channels: Channels, sides: tuple[int, int], n: int = 2)
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
 
 
-def out_channels(block: Block, channels: Channels, net: nn.Module) -> int:
+def out_channels(block: Block, channels: Channels, net: Any) -> int:
     if block.role == "stem":
-        return int(net.out_channels)  # type: ignore[arg-type]
+        return int(net.out_channels)
     return channels[-1]
 
 
@@ -165,9 +166,9 @@ def test_every_file_of_blocks_is_loaded() -> None:
     assert all(name == block.name for name, block in BLOCKS.items())
 
 
-def can_raise(thing: type | object) -> bool:
+def can_raise(thing: Any) -> bool:
     """Whether code of ours that `thing` reaches by plain names holds a `raise`."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))  # type: ignore[arg-type]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
     if any(isinstance(node, ast.Raise) for node in ast.walk(tree)):
         return True
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]

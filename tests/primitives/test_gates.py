@@ -1,5 +1,7 @@
 """Skip gates: wiring and counts against equation 6 and the published differences."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -47,7 +49,7 @@ def test_gates_of_base_cost_what_the_ablations_differ_by() -> None:
         (AttentionGate(8), 1, 1),
     ],
 )
-def test_gate_equals_hand_computation(net: nn.Module, groups: int, kernel: int) -> None:
+def test_gate_equals_hand_computation(net: Any, groups: int, kernel: int) -> None:
     torch.manual_seed(0)
     for tensor in (*net.parameters(), *net.buffers()):
         tensor.data = torch.rand(tensor.shape) + 0.1 if tensor.is_floating_point() else tensor
@@ -55,13 +57,13 @@ def test_gate_equals_hand_computation(net: nn.Module, groups: int, kernel: int) 
     x, skip = maps(8)
     gate = net.gate
 
-    def norm(y: torch.Tensor, bn: nn.BatchNorm2d) -> torch.Tensor:
+    def norm(y: torch.Tensor, bn: Any) -> Any:
         mean, var, scale, shift = (
             t.view(-1, 1, 1) for t in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
         )
         return (y - mean) / (var + bn.eps).sqrt() * scale + shift
 
-    def side(y: torch.Tensor, part: nn.Sequential) -> torch.Tensor:
+    def side(y: torch.Tensor, part: Any) -> Any:
         conv, bn = part
         return norm(F.conv2d(y, conv.weight, conv.bias, padding=kernel // 2, groups=groups), bn)
 
@@ -74,7 +76,7 @@ def test_gate_equals_hand_computation(net: nn.Module, groups: int, kernel: int) 
 
 @pytest.mark.parametrize("gate_type", [GroupedAttentionGate, AttentionGate])
 def test_only_the_skip_is_gated(gate_type: type[nn.Module]) -> None:
-    net = gate_type(8).double().eval()
+    net: Any = gate_type(8).double().eval()
     x, skip = maps(8)
     norm = net.gate.to_map[1]
     nn.init.constant_(norm.bias, -1e3)
@@ -92,5 +94,5 @@ def test_wrong_channels_and_kernels_are_refused() -> None:
     for gate in (GroupedAttentionGate, AttentionGate):
         with pytest.raises(InvalidInput, match="must be even, got 7"):
             gate(7)
-    with pytest.raises(InvalidInput, match="kernel must all be odd and positive .* got 2"):
+    with pytest.raises(InvalidInput, match=r"kernel must all be odd and positive .* got 2"):
         GroupedAttentionGate(8, kernel=2)

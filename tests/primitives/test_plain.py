@@ -1,5 +1,7 @@
 """Stem, pooling, upsampling and head against numpy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_upsampling_weighs_neighbours_3_to_1_and_then_clips_at_zero() -> None:
 
 
 def test_head_is_one_affine_map_per_pixel() -> None:
-    head = PointwiseHead(5, 3)
+    head: Any = PointwiseHead(5, 3)
     x = torch.randn(2, 5, 4, 3)
     weight, bias = head.conv.weight.detach()[..., 0, 0], head.conv.bias.detach()
     expected = np.einsum("kc,nchw->nkhw", weight, x) + bias.numpy()[:, None, None]

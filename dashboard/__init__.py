@@ -1,0 +1,1 @@
+"""What Optuna Dashboard shows of a store: our plots, notes and pictures, and the server itself."""

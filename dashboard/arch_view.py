@@ -1,0 +1,195 @@
+"""A picture of an arch: the U with its stages, attention, skips and ends."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from dashboard.canvas import Canvas, length_of
+from dashboard.theme import BLUE, GREEN, GREY, INK, ORANGE, PALE
+from primitives.core.contract import find_block, load_blocks
+from search_spaces.core.arch import Arch, BlockSpec, Stage
+
+_WIDTH, _HEAD, _FOOT = 1120, 116, 78  # picture, title and ends, legend
+_ROW, _LINE = 104, 19  # lowest level, line of a label
+_LABEL = 318  # longest line of a label
+_LEFT, _RIGHT = 425, 695  # centres of the two columns of boxes
+_ENCODER, _DECODER = "#CFE3F3", "#F7DDC8"
+_PURPLE = "#A0569B"
+_ALWAYS_SHOWN = ("kernels", "expansion")
+_ATTENTION_COLOURS = (_PURPLE, GREEN, ORANGE, INK)  # by alphabet
+
+
+def draw_arch(arch: Arch) -> bytes:
+    """Draw the U: one box per stage, as wide as its channels and as high as its resolution.
+
+    Returns:
+        a PNG file, 2240 pixels wide.
+    """
+    boxes = _boxes(arch)
+    bottom = max(box.below for box in boxes)
+    canvas = Canvas(_WIDTH, round(bottom) + _FOOT)
+    _draw_ends(canvas, arch)
+    for box in boxes:
+        _draw_path(canvas, box)
+    for box in boxes:
+        if box.encoder and box.below < bottom:
+            _draw_skip(canvas, box.below, _spec(arch.skip))
+    _draw_bottom(canvas, bottom)
+    for box in boxes:
+        _draw_stage(canvas, box)
+    _draw_legend(canvas, boxes)
+    return canvas.png(colours=64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """A stage at its place; lengths in units of the picture."""
+
+    stage: Stage
+    label: tuple[tuple[str, int, str], ...]  # text, size, colour of each line
+    encoder: bool
+    above: float  # where the level begins
+    below: float  # where it ends
+    middle: float
+    width: float
+    height: float
+
+    @property
+    def x(self) -> float:
+        """Left edge."""
+        return self.middle - self.width / 2
+
+    @property
+    def y(self) -> float:
+        """Upper edge."""
+        return (self.above + self.below - self.height) / 2
+
+    @property
+    def foot(self) -> float:
+        """Lower edge, below the bars that stand for attention."""
+        return self.y + self.height + 6 * len(self.stage.attention)
+
+
+def _boxes(arch: Arch) -> list[_Box]:
+    """Place the stages; level by level the decoder works at half the encoder's resolution."""
+    levels = len(arch.encoder)
+    widest = max(stage.width for stage in (*arch.encoder, *arch.decoder))
+    above, placed = float(_HEAD), []
+    for row, (encoder, decoder) in enumerate(zip(arch.encoder, arch.decoder[::-1], strict=True)):
+        sides = (
+            (encoder, row, _label(f"encoder {row + 1}", encoder, row, arch)),
+            (decoder, row + 1, _label(f"decoder {levels - row}", decoder, row + 1, arch)),
+        )
+        below = above + max(_ROW, *(_LINE * (len(label) + 1) for _, _, label in sides))
+        for stage, halvings, label in sides:
+            width = 14 + 106 * sqrt(stage.width / widest)
+            height = 64 - 40 * halvings / levels
+            middle = _LEFT if stage is encoder else _RIGHT
+            placed.append(_Box(stage, label, stage is encoder, above, below, middle, width, height))
+        above = below
+    return placed
+
+
+def _label(name: str, stage: Stage, halvings: int, arch: Arch) -> tuple[tuple[str, int, str], ...]:
+    where = f"1/{2**halvings} size" if halvings else "full size"
+    depth = f"{stage.depth} x " if stage.depth > 1 else ""
+    attention = [
+        (line, 14, _colour(spec))
+        for spec in stage.attention
+        for line in _wrap(_spec(spec) + (" (shared)" if spec == arch.shared else ""))
+    ]
+    block = [(line, 14, GREY) for line in _wrap(depth + _spec(stage.block))]
+    return ((f"{name} · {stage.width} channels · {where}", 15, INK), *block, *attention)
+
+
+def _draw_ends(canvas: Canvas, arch: Arch) -> None:
+    canvas.text(24, 16, f"arch {arch.key}", 22, INK)
+    canvas.text(_WIDTH - 24, 20, f"widths {'-'.join(map(str, arch.widths))}", 16, GREY, "ra")
+    for x, spec, what in (
+        (_LEFT, arch.stem, f"{arch.in_channels} in"),
+        (_RIGHT, arch.head, f"{arch.classes} out"),
+    ):
+        encoder = spec is arch.stem
+        canvas.box(x - 52, 62, 104, 26, PALE)
+        canvas.text(x, 75, what, 14, INK, "mm")
+        side, anchor = (x - 64, "rm") if encoder else (x + 64, "lm")
+        canvas.text(side, 75, f"{'stem' if encoder else 'head'}: {_spec(spec)}", 14, GREY, anchor)
+
+
+def _draw_path(canvas: Canvas, box: _Box) -> None:
+    """Draw the way through a level: down on the encoder's side, up on the decoder's."""
+    first = box.above == _HEAD
+    above = _HEAD - 28 if first else box.above
+    if box.encoder:
+        canvas.line(box.middle, above, box.middle, box.y, arrow=True)
+        canvas.line(box.middle, box.foot, box.middle, box.below)
+    else:
+        canvas.line(box.middle, box.below, box.middle, box.foot, arrow=True)
+        canvas.line(box.middle, box.y, box.middle, above, arrow=first)
+
+
+def _draw_skip(canvas: Canvas, y: float, name: str) -> None:
+    """Draw how the features between two levels cross over."""
+    canvas.line(_LEFT, y, _RIGHT - 17, y, dashed=True, colour=BLUE)
+    canvas.line(_RIGHT - 18, y, _RIGHT - 9, y, arrow=True, colour=BLUE)
+    canvas.dot(_LEFT, y)
+    canvas.ring(_RIGHT, y)
+    canvas.label((_LEFT + _RIGHT) / 2, y, name, BLUE)
+
+
+def _draw_bottom(canvas: Canvas, y: float) -> None:
+    canvas.line(_LEFT, y, _RIGHT, y)
+    canvas.label((_LEFT + _RIGHT) / 2, y, "bottom", GREY)
+
+
+def _draw_stage(canvas: Canvas, box: _Box) -> None:
+    canvas.box(box.x, box.y, box.width, box.height, _ENCODER if box.encoder else _DECODER)
+    for i in range(1, box.stage.depth):  # one slice per block
+        y = box.y + box.height * i / box.stage.depth
+        canvas.line(box.x, y, box.x + box.width, y, thickness=1)
+    # Encoder stages attend to their output, decoder stages to their input: both are at the foot.
+    for i, spec in enumerate(box.stage.attention):
+        y = box.y + box.height + 2 + 6 * i
+        canvas.box(box.x, y, box.width, 4, _colour(spec), outline=False)
+    x, anchor = (box.x - 14, "rm") if box.encoder else (box.x + box.width + 14, "lm")
+    top = (box.above + box.below - _LINE * (len(box.label) - 1)) / 2
+    for i, (text, size, colour) in enumerate(box.label):
+        canvas.text(x, top + _LINE * i, text, size, colour, anchor)
+
+
+def _draw_legend(canvas: Canvas, boxes: list[_Box]) -> None:
+    y, x = canvas.height - 26, 24.0
+    kinds = {spec.name: spec for box in boxes for spec in box.stage.attention}
+    for name, spec in sorted(kinds.items()):
+        canvas.box(x, y - 2, 22, 5, _colour(spec), outline=False)
+        canvas.text(x + 30, y, name, 14, GREY, "lm")
+        x += 60 + length_of(name, 14)
+    note = "box width: channels, height: resolution, slices: blocks"
+    canvas.text(_WIDTH - 24, y, note, 14, GREY, "rm")
+
+
+def _colour(spec: BlockSpec) -> str:
+    names = sorted(block.name for block in load_blocks().values() if block.role == "attention")
+    return _ATTENTION_COLOURS[names.index(spec.name) % len(_ATTENTION_COLOURS)]
+
+
+def _spec(spec: BlockSpec) -> str:
+    """Return a block's name with the knobs that readers look for, or that are not the default."""
+    defaults = {knob: values[0] for knob, values in find_block(spec.name).knobs.items()}
+    shown = [
+        f"{knob} {value}"
+        for knob, value in spec.knobs
+        if knob in _ALWAYS_SHOWN or value != defaults[knob]
+    ]
+    return ", ".join([spec.name, *shown])
+
+
+def _wrap(text: str) -> list[str]:
+    """Break a list at its commas where a line would become too long."""
+    lines = [""]
+    for part in text.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines[-1] else part
+        if length_of(longer, 14) > _LABEL:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines

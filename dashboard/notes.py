@@ -1,0 +1,101 @@
+"""Notes in Markdown: one for a study, one for each of its trials."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dashboard.text import show, value_of
+from nas.handle import StudyHandle
+from nas.objectives import OBJECTIVES
+from nas.records import Trial, count_states
+from nas.render import count, latency_text
+from search_spaces.core.arch import Arch
+
+_STAGE_HEAD = ("stage", "scale", "width", "depth", "block", "attention")
+_ROLES = ("stem", "down", "up", "skip", "head")
+
+
+def study_note(handle: StudyHandle) -> str:
+    """Return what a study is about, how far it is, and its front."""
+    settings, trials = handle.settings, handle.trials()
+    counts = ", ".join(f"{n} {state}" for state, n in count_states(trials).items() if n)
+    facts = {
+        "space": settings.space,
+        "objectives": ", ".join(f"{o.direction} {o.name}" for o in handle.objectives),
+        "limits": ", ".join(settings.constraints) or "none",
+        "data": f"{settings.data}, {settings.fit} to {settings.size} x {settings.size} pixels",
+        "training": f"recipe {settings.recipe}, {settings.epochs} epochs, seed {settings.seed}",
+        "trials": counts or "none yet",
+    }
+    return "\n".join(
+        [
+            f"### Study {handle.name}",
+            "",
+            *_table(("setting", "value"), facts.items()),
+            "",
+            "### Front",
+            "",
+            *_front(handle),
+        ]
+    )
+
+
+def trial_note(trial: Trial, pictures: Mapping[str, str]) -> str:
+    """Return a trial's values and costs, its arch stage by stage, and its pictures.
+
+    Args:
+        trial: the proposal.
+        pictures: "arch" and "predictions" -> address, where there is such a picture.
+    """
+    title = f"### Trial {trial.number}" + (f": {trial.baseline}" if trial.baseline else "")
+    state = trial.state + (f": {trial.reason}" if trial.reason else "")
+    lines = [title, "", state, "", *_table(*_values(trial))]
+    for caption, address in pictures.items():
+        lines += ["", f"![{caption}]({address})"]
+    if trial.evaluation and "predictions" not in pictures:
+        lines += ["", "No picture of predictions: its weights or the cached images are gone."]
+    if trial.arch:
+        lines += ["", f"### Arch {trial.arch.key}", "", *_stages(trial.arch)]
+    return "\n".join(lines)
+
+
+def _values(trial: Trial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and row of everything that was measured or computed."""
+    e = trial.evaluation
+    latency = latency_text(e.latency) if e and e.latency else "-"
+    columns = {
+        "Dice": f"{e.dice:.4f}" if e else "-",
+        "IoU": f"{e.iou:.4f}" if e else "-",
+        "parameters": count(trial.costs.get("params")),
+        "multiply-adds": count(trial.costs.get("macs")),
+        "peak activations": show(trial.costs.get("memory_mib"), OBJECTIVES["memory"]),
+        "latency ms [95 %]": latency,
+        "epochs": f"{e.epochs} of {e.full_epochs}, best {e.best_epoch}" if e else "-",
+    }
+    return tuple(columns), [tuple(columns.values())]
+
+
+def _stages(arch: Arch) -> list[str]:
+    parts = [(role, str(getattr(arch, role))) for role in _ROLES]
+    ends = ("channels", f"{arch.in_channels} in, {arch.classes} out")
+    return [*_table(_STAGE_HEAD, arch.rows()), "", *_table(("part", "block"), [*parts, ends])]
+
+
+def _front(handle: StudyHandle) -> list[str]:
+    first = handle.objectives[0]
+    sign = -1 if first.direction == "maximize" else 1
+    members = sorted(handle.front(), key=lambda t: sign * t.values[first.name])
+    head = ("trial", "published", *(o.title for o in handle.objectives), "widths")
+    rows = [
+        (
+            str(t.number),
+            t.baseline or "-",
+            *(show(value_of(t, o), o) for o in handle.objectives),
+            "-".join(map(str, t.arch.widths)) if t.arch else "-",
+        )
+        for t in members
+    ]
+    return _table(head, rows) if rows else ["No trial has reached the full budget yet."]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(row) + " |" for row in cells]

@@ -1,0 +1,174 @@
+"""The card of an exported network: where it comes from, what was measured and on what."""
+
+import dataclasses
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from nas.data import Prepared
+from nas.evaluation import Evaluation, Latency
+from nas.recipes import find_recipe
+from nas.records import Trial
+from nas.settings import Study
+from search_spaces.core.arch import Arch
+
+if TYPE_CHECKING:
+    from nas.handle import StudyHandle
+
+_VERSIONS = ("torch", "optuna", "ray", "onnx", "onnxruntime", "safetensors")
+_MODULE = """With torch, beside `model.py` and `weights.safetensors`:
+
+    from model import load
+    net = load()
+    logits = net(x)
+
+With Pillow as well: `python model.py IMAGE MASK.png`. {mask}
+"""
+_ONNX = """With ONNX Runtime:
+
+    import onnxruntime
+    session = onnxruntime.InferenceSession("model.onnx")
+    logits = session.run(["logits"], {"image": x})[0]
+"""
+_USE = """## Use and limits
+
+For research. It is not a medical device, and nothing here shows that it is safe or fit to
+diagnose or treat. The scores hold for images like those it was trained on. They were measured on
+the images that chose the network and its best epoch, so they flatter it: measure again on images
+that no search has seen.
+"""
+
+
+def write_card(handle: "StudyHandle", trial: Trial, formats: Sequence[str]) -> str:
+    """Return the text of card.md for a complete trial.
+
+    Args:
+        handle: the study.
+        trial: of the study.
+        formats: what is exported; the card says how to load it.
+    """
+    assert trial.arch is not None
+    assert trial.evaluation is not None
+    settings, prepared, evaluation = handle.settings, handle.prepared, trial.evaluation
+    title = trial.baseline or f"network {trial.arch.key}"
+    parts = [
+        [f"# {title}", "", f"A segmentation network of the search space {settings.space!r}."],
+        _network(trial.arch),
+        _scores(evaluation, prepared, settings),
+        _costs(evaluation, settings.size, _rig(handle, evaluation.latency)),
+        _data(prepared, settings),
+        _training(evaluation, settings),
+        _origin(handle, trial),
+        _load(trial.arch, settings, formats),
+        [_USE.strip()],
+    ]
+    return "\n".join(line for part in parts for line in (*part, ""))
+
+
+def _network(arch: Arch) -> Iterator[str]:
+    yield from ("## Network", "", "```", arch.describe(), "```", "", f"Arch key: {arch.key}")
+
+
+def _scores(evaluation: Evaluation, prepared: Prepared, settings: Study) -> Iterator[str]:
+    validated, kept = len(prepared.split["val"]), len(prepared.split.get("test", ()))
+    where = (
+        f"validation part, {validated} images, epoch {evaluation.best_epoch} of {evaluation.epochs}"
+    )
+    size = f"{settings.size} x {settings.size}"
+    how = f"windows of {size}" if settings.fit == "crop" else f"images resized to {size}"
+    yield from ("## Scores", "")
+    rows = [
+        ("Dice, mean of images", f"{evaluation.dice:.4f}", f"{where}; {how}"),
+        ("IoU, mean of images", f"{evaluation.iou:.4f}", f"{where}; {how}"),
+    ]
+    yield from _table(("score", "value", "measured on"), rows)
+    yield ""
+    yield "The best epoch is the one with the highest Dice on these same images."
+    yield f"The test part ({kept} images) took no part in training, statistics, choices or scores;"
+    yield "of a folder, its files were only checked for being usable when the study began."
+
+
+def _costs(evaluation: Evaluation, size: int, rig: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("## Costs", "")
+    rows = [
+        ("parameters", f"{evaluation.params}", "all learned numbers"),
+        (
+            "multiply-adds",
+            f"{evaluation.macs}",
+            f"one image of {size} x {size}; convolutions and matrix products, all else counts 0",
+        ),
+        (
+            "peak activations",
+            f"{evaluation.memory_mib:.3f} MiB",
+            f"one image of {size} x {size}; largest sum of live float32 maps, input included",
+        ),
+    ]
+    latency = evaluation.latency
+    if latency:
+        interval = f"95 % interval of the median {latency.low_ms:.3f} to {latency.high_ms:.3f} ms"
+        rule = f"median of {latency.repeats} passes of one image of {size} x {size}; {interval}"
+        rows.append(("latency", f"{latency.latency_ms:.3f} ms", rule))
+    yield from _table(("cost", "value", "counted how"), rows)
+    if rig:
+        facts = ", ".join(f"{name} {value}" for name, value in rig.items() if value is not None)
+        yield from ("", f"Latency was measured on: {facts}.")
+
+
+def _rig(handle: "StudyHandle", latency: Latency | None) -> Mapping[str, Any]:
+    """Return the machine that measured the latency; empty without a latency."""
+    return (handle.store.rig(latency.rig) or {"rig": latency.rig}) if latency else {}
+
+
+def _data(prepared: Prepared, settings: Study) -> Iterator[str]:
+    parts = ", ".join(f"{part} {len(stems)}" for part, stems in prepared.split.items())
+    yield from ("## Data", "")
+    yield f"- source: {settings.data}, fingerprint {prepared.fingerprint}"
+    yield f"- images: {parts}; {len(prepared.skipped)} files left out"
+    yield f"- fit: {prepared.fit}, size {prepared.size}"
+    if settings.invert_masks:
+        yield "- masks: the class of interest is stored as 0; it is the foreground here"
+
+
+def _training(evaluation: Evaluation, settings: Study) -> Iterator[str]:
+    yield from ("## Training", "")
+    yield f"- recipe: {settings.recipe!r}"
+    for name, value in dataclasses.asdict(find_recipe(settings.recipe)).items():
+        yield f"    - {name}: {value}"
+    yield f"- length: {evaluation.epochs} epochs, {evaluation.steps} steps"
+    yield f"- time: {evaluation.train_seconds:.1f} s with validation, on {settings.device}"
+    yield f"- seed: {evaluation.seed}"
+
+
+def _origin(handle: "StudyHandle", trial: Trial) -> Iterator[str]:
+    yield from ("## Origin", "")
+    yield f"- study {handle.name!r}, trial {trial.number}, {trial.state}"
+    yield f"- revision of the search program: {handle.revision or 'not recorded'}"
+    for name, value in handle.settings.to_json().items():
+        yield f"- {name}: {value}"
+    versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
+    yield f"- exported with Python {platform.python_version()}, {versions}"
+
+
+def _load(arch: Arch, settings: Study, formats: Sequence[str]) -> Iterator[str]:
+    mask = (
+        "The mask marks the class of interest with 255."
+        if arch.classes == 1
+        else f"The mask holds labels 0 to {arch.classes - 1}."
+    )
+    if settings.fit == "crop":
+        mask += " The whole image runs at once; scoring slid windows over it, so masks can differ."
+    yield from ("## Load it", "")
+    yield f"x is float32 (N, {arch.in_channels}, H, W), prepared as preprocess.json says;"
+    yield f"H and W are multiples of {arch.multiple}."
+    if "module" in formats:
+        yield from ("", _MODULE.format(mask=mask).strip())
+    if "onnx" in formats:
+        yield from ("", _ONNX.strip())
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

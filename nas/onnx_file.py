@@ -1,0 +1,58 @@
+"""Writing a network as ONNX and running it; batch, height and width stay free."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.core.arch import Arch
+
+OPSET = 20
+
+
+def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write one file that maps `image` to `logits`.
+
+    Args:
+        net: in eval mode.
+        arch: of the net.
+        path: of the file.
+        facts: kept in the file's metadata, each as JSON unless it is text.
+    """
+    free = torch.export.Dim.DYNAMIC
+    # Tracing fixes sides of 1, so the deepest feature map must be larger.
+    example = torch.zeros(2, arch.in_channels, 2 * arch.multiple, 3 * arch.multiple)
+    program = torch.onnx.export(
+        net,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes=({0: free, 2: free, 3: free},),
+    )
+    assert program is not None
+    for node in program.model.graph:
+        node.metadata_props.clear()  # stack traces, with paths of this machine
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
+    program.model.metadata_props.update(texts)
+    program.save(path, external_data=False)
+
+
+def run_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a file in ONNX Runtime on one CPU thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def forward(x: Tensor) -> Tensor:
+        (logits,) = session.run(["logits"], {"image": x.numpy()})
+        return torch.from_numpy(logits)
+
+    return forward
