@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 from dashboard.canvas import Canvas, length_of
+from dashboard.text import spec_text
 from dashboard.theme import BLUE, GREEN, GREY, INK, ORANGE, PALE
-from primitives.core.contract import find_block, load_blocks
+from primitives.core.contract import load_blocks
 from search_spaces.core.arch import Arch, BlockSpec, Stage
 
 _WIDTH, _HEAD, _FOOT = 1120, 116, 78  # picture, title and ends, legend
@@ -14,7 +15,6 @@ _LABEL = 318  # longest line of a label
 _LEFT, _RIGHT = 425, 695  # centres of the two columns of boxes
 _ENCODER, _DECODER = "#CFE3F3", "#F7DDC8"
 _PURPLE = "#A0569B"
-_ALWAYS_SHOWN = ("kernels", "expansion")
 _ATTENTION_COLOURS = (_PURPLE, GREEN, ORANGE, INK)  # by alphabet
 
 
@@ -22,7 +22,7 @@ def draw_arch(arch: Arch) -> bytes:
     """Draw the U: one box per stage, as wide as its channels and as high as its resolution.
 
     Returns:
-        a PNG file, 2240 pixels wide.
+        a PNG file, 1120 pixels wide.
     """
     boxes = _boxes(arch)
     bottom = max(box.below for box in boxes)
@@ -32,7 +32,7 @@ def draw_arch(arch: Arch) -> bytes:
         _draw_path(canvas, box)
     for box in boxes:
         if box.encoder and box.below < bottom:
-            _draw_skip(canvas, box.below, _spec(arch.skip))
+            _draw_skip(canvas, box.below, spec_text(arch.skip))
     _draw_bottom(canvas, bottom)
     for box in boxes:
         _draw_stage(canvas, box)
@@ -95,9 +95,9 @@ def _label(name: str, stage: Stage, halvings: int, arch: Arch) -> tuple[tuple[st
     attention = [
         (line, 14, _colour(spec))
         for spec in stage.attention
-        for line in _wrap(_spec(spec) + (" (shared)" if spec == arch.shared else ""))
+        for line in _wrap(spec_text(spec) + (" (shared)" if spec == arch.shared else ""))
     ]
-    block = [(line, 14, GREY) for line in _wrap(depth + _spec(stage.block))]
+    block = [(line, 14, GREY) for line in _wrap(depth + spec_text(stage.block))]
     return ((f"{name} · {stage.width} channels · {where}", 15, INK), *block, *attention)
 
 
@@ -112,7 +112,9 @@ def _draw_ends(canvas: Canvas, arch: Arch) -> None:
         canvas.box(x - 52, 62, 104, 26, PALE)
         canvas.text(x, 75, what, 14, INK, "mm")
         side, anchor = (x - 64, "rm") if encoder else (x + 64, "lm")
-        canvas.text(side, 75, f"{'stem' if encoder else 'head'}: {_spec(spec)}", 14, GREY, anchor)
+        canvas.text(
+            side, 75, f"{'stem' if encoder else 'head'}: {spec_text(spec)}", 14, GREY, anchor
+        )
 
 
 def _draw_path(canvas: Canvas, box: _Box) -> None:
@@ -170,17 +172,6 @@ def _draw_legend(canvas: Canvas, boxes: list[_Box]) -> None:
 def _colour(spec: BlockSpec) -> str:
     names = sorted(block.name for block in load_blocks().values() if block.role == "attention")
     return _ATTENTION_COLOURS[names.index(spec.name) % len(_ATTENTION_COLOURS)]
-
-
-def _spec(spec: BlockSpec) -> str:
-    """Return a block's name with the knobs that readers look for, or that are not the default."""
-    defaults = {knob: values[0] for knob, values in find_block(spec.name).knobs.items()}
-    shown = [
-        f"{knob} {value}"
-        for knob, value in spec.knobs
-        if knob in _ALWAYS_SHOWN or value != defaults[knob]
-    ]
-    return ", ".join([spec.name, *shown])
 
 
 def _wrap(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A sheet to draw on with Pillow, in units of two pixels."""
+"""A sheet to draw on with Pillow, at twice its size: lines and letters get soft edges."""
 
 import io
 from functools import lru_cache
@@ -7,14 +7,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dashboard.theme import BLUE, INK
 
-SCALE = 2  # pixels per unit of length: sharp where the dashboard shows a picture at half size
+SCALE = 2  # pixels drawn for each pixel of the file
 
 
 class Canvas:
     """A white sheet.
 
     Args:
-        width: in units of `SCALE` pixels, like all lengths here.
+        width: in pixels of the file, like all lengths here.
         height: likewise.
     """
 
@@ -26,7 +26,8 @@ class Canvas:
     def png(self, colours: int | None = None) -> bytes:
         """Return the picture as a PNG file, of few colours if told how many: that is smaller."""
         file = io.BytesIO()
-        image = self.image.quantize(colours) if colours else self.image
+        image = self.image.reduce(SCALE)
+        image = image.quantize(colours) if colours else image
         image.save(file, "PNG")
         return file.getvalue()
 
@@ -37,7 +38,7 @@ class Canvas:
         self.draw.text((x * SCALE, y * SCALE), text, colour, _font(size), anchor)
 
     def paste(self, x: float, y: float, image: Image.Image) -> None:
-        """Put a picture, whose pixels stay as they are, with its corner at x, y."""
+        """Put a picture, `SCALE` times as large as it shall be, with its corner at x, y."""
         self.image.paste(image, (round(x * SCALE), round(y * SCALE)))
 
     def label(self, x: float, y: float, text: str, colour: str) -> None:

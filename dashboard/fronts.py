@@ -16,6 +16,8 @@ from nas.records import Trial
 from primitives.core.errors import InvalidInput
 
 _AXIS_ORDER = ("params", "macs", "flops", "memory", "latency", "dice", "iou")  # sideways first
+_BEYOND = 4  # how far beyond the trained ones infeasible candidates are shown without zooming out
+_MARGIN = 1.3  # between the outermost candidates and the frame, both factors of a cost
 
 
 def front_figures(handle: StudyHandle) -> dict[tuple[str, str], go.Figure]:
@@ -73,7 +75,7 @@ def _front_figure(
     infeasible = [t for t in trials if t.state == "infeasible"]
     _add(figure, infeasible, x, y, "infeasible", symbol="x-thin-open", color=GREY, size=8)
     stopped = [t for t in trials if t.state == "stopped"]
-    _add(figure, stopped, x, y, "stopped early", symbol="circle-open", color=SKY, size=8)
+    _add(figure, stopped, x, y, "stopped", symbol="circle-open", color=SKY, size=8)
     beaten = [t for t in trained if t.number not in on_front]
     _add(figure, beaten, x, y, "beaten", symbol="circle", color=SKY, size=8)
     _add_step_line(figure, [t for t in trained if t.full_budget], x, y)
@@ -82,8 +84,8 @@ def _front_figure(
     space = handle.settings.space
     _add_baselines(figure, trials, x, y, space)
     _add_rug(figure, infeasible, x, y, space)
-    _style_axis(figure.layout.xaxis, x, trained, handle.limits)
-    _style_axis(figure.layout.yaxis, y, trained, handle.limits)
+    _style_axis(figure.layout.xaxis, x, trials, handle.limits)
+    _style_axis(figure.layout.yaxis, y, trials, handle.limits)
     for limit in handle.limits:
         if limit.objective.name == x.name:
             _add_limit(figure, limit)
@@ -168,51 +170,53 @@ def _add_rug(
         return
     figure.add_scatter(
         x=[value_of(t, x) for t in known],
-        y=[0] * len(known),
+        y=[-0.6] * len(known),
         text=[short_name(t.baseline, space) if t.baseline else "" for t in known],
         mode="markers+text",
-        name="infeasible, not trained",
-        textposition="middle right",
+        name="infeasible",
+        textposition="top center",
         textfont={"color": GREY},
         marker={"symbol": "line-ns-open", "size": 12, "color": GREY, "line": {"width": 1.5}},
         yaxis="y2",
         **hover(known),
     )
-    strip = {"domain": [0, 0.08], "visible": False, "range": [-1, 1], "fixedrange": True}
-    figure.update_layout(yaxis={"domain": [0.12, 1]}, yaxis2=strip, xaxis={"anchor": "y2"})
+    strip = {"domain": [0, 0.13], "visible": False, "range": [-1, 1], "fixedrange": True}
+    figure.update_layout(yaxis={"domain": [0.16, 1]}, yaxis2=strip, xaxis={"anchor": "y2"})
 
 
 def _style_axis(
-    axis: Any, objective: Objective, trained: Sequence[Trial], limits: Sequence[Limit]
+    axis: Any, objective: Objective, trials: Sequence[Trial], limits: Sequence[Limit]
 ) -> None:
-    """Scale costs by decades and show what was trained; the rest is a zoom away."""
+    """Scale costs by decades, over what was trained and a little of what was too large."""
     unit = f" ({objective.unit})" if objective.unit else ""
     axis.title.text = objective.title + unit
-    if not objective.units:
+    values = {t.number: value for t in trials if (value := value_of(t, objective))}
+    if not objective.units or not values:
         return
-    values = [value for t in trained if (value := value_of(t, objective))]
-    values += [limit.bound for limit in limits if limit.objective.name == objective.name]
+    bounds = [limit.bound for limit in limits if limit.objective.name == objective.name]
+    trained = [values[t.number] for t in trials if t.evaluation and t.number in values]
+    inner = [*trained, *bounds] or list(values.values())
+    low, high = min(inner), min(max(values.values()), _BEYOND * max(inner))
+    ends = np.log10([low / _MARGIN, max(high, *inner) * _MARGIN])
     axis.type = "log"
-    axis.tickformat = "~s" if not objective.unit else "~g"
-    axis.minor = {"showgrid": False, "ticks": ""}
-    if values:
-        low, high = np.log10(min(values)), np.log10(max(values))
-        axis.range = [low - 0.15, high + 0.25]
-        _set_ticks(axis, objective, 10 ** (low - 0.15), 10 ** (high + 0.25))
-
-
-def _set_ticks(axis: Any, objective: Objective, low: float, high: float) -> None:
-    """Name 1, 2 and 5 of each decade; plotly would print bare digits between the decades."""
-    decades = range(int(np.floor(np.log10(low))) - 2, int(np.ceil(np.log10(high))) + 3)
+    axis.range = ends.tolist()
+    # Plotly would print bare digits between the decades.
+    decades = range(int(ends[0]) - 2, int(ends[1]) + 3)
     axis.tickvals = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    plain = [show(value, objective).removesuffix(f" {objective.unit}") for value in axis.tickvals]
-    axis.ticktext = plain
+    axis.ticktext = [
+        show(value, objective).removesuffix(f" {objective.unit}") for value in axis.tickvals
+    ]
 
 
 def _add_limit(figure: go.Figure, limit: Limit) -> None:
-    figure.add_vline(
-        x=limit.bound,
-        line={"color": INK, "width": 1.2, "dash": "dot"},
-        annotation={"text": f"limit {show(limit.bound, limit.objective)}", "font": {"size": 12}},
-        annotation_position="top left",
+    figure.add_vline(x=limit.bound, line={"color": INK, "width": 1.2, "dash": "dot"})
+    figure.add_annotation(
+        text=f"limit {show(limit.bound, limit.objective)}",
+        x=np.log10(limit.bound),  # where annotations stand on a logarithmic axis
+        y=1,
+        yref="paper",
+        xanchor="right",
+        yanchor="top",
+        showarrow=False,
+        font={"size": 12},
     )

@@ -21,7 +21,7 @@ from nas.slot import DeviceSlot
 
 IMAGES, COLUMNS = 8, 4
 TRUTH, PREDICTION = "#00E08A", "#FF3DCB"  # green and magenta: apart for every eye, and on grey
-_TILE, _GAP, _HEAD, _CAPTION = 220, 16, 52, 26
+_TILE, _GAP, _HEAD, _CAPTION = 250, 16, 52, 26
 _CPU = torch.device("cpu")
 
 
@@ -88,7 +88,7 @@ def draw_predictions(
         canvas.paste(x, y, _tile(picture, truth.numpy(), guess.numpy()))
         canvas.text(x, y + _TILE + 6, _short(picture.stem), 14, GREY)
         canvas.text(x + _TILE, y + _TILE + 6, f"Dice {score:.3f}", 14, INK, "ra")
-    return canvas.png()
+    return canvas.png(colours=64)
 
 
 def outline(label_map: NDArray[np.int64], thickness: int) -> NDArray[np.bool_]:
@@ -128,9 +128,10 @@ def _tile(picture: Picture, truth: NDArray[np.int64], guess: NDArray[np.int64]) 
     )
     pixels = picture.image[:, : picture.height, : picture.width].permute(1, 2, 0).numpy()
     shown = Image.fromarray(_stretch(pixels)).resize(size, Image.Resampling.BICUBIC)
-    for label_map, colour in ((truth, TRUTH), (guess, PREDICTION)):
+    # Truth is the broader line, so that it shows on both sides of a prediction that meets it.
+    for label_map, colour, thickness in ((truth, TRUTH, 7), (guess, PREDICTION, 3)):
         scaled = Image.fromarray(label_map.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-        edge = outline(np.asarray(scaled).astype(np.int64), thickness=2)
+        edge = outline(np.asarray(scaled).astype(np.int64), thickness)
         shown.paste(colour, mask=Image.fromarray(edge))
     tile = Image.new("RGB", (side, side), "#F2F4F6")
     tile.paste(shown, ((side - size[0]) // 2, (side - size[1]) // 2))

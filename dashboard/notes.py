@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from dashboard.text import show, value_of
+from dashboard.text import show, spec_text, value_of
 from nas.handle import StudyHandle
 from nas.objectives import OBJECTIVES
 from nas.records import Trial, count_states
@@ -10,6 +10,7 @@ from nas.render import count, latency_text
 from search_spaces.core.arch import Arch
 
 _STAGE_HEAD = ("stage", "scale", "width", "depth", "block", "attention")
+_APART = "\N{EM SPACE}"
 _ROLES = ("stem", "down", "up", "skip", "head")
 
 
@@ -74,9 +75,20 @@ def _values(trial: Trial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _stages(arch: Arch) -> list[str]:
-    parts = [(role, str(getattr(arch, role))) for role in _ROLES]
+    stages = [
+        (*row[:4], spec_text(stage.block), ", ".join(map(spec_text, stage.attention)) or "-")
+        for row, stage in zip(arch.rows(), (*arch.encoder, *arch.decoder), strict=True)
+    ]
+    parts = [(role, spec_text(getattr(arch, role))) for role in _ROLES]
+    shared = [("shared by all stages", spec_text(arch.shared))] if arch.shared else []
     ends = ("channels", f"{arch.in_channels} in, {arch.classes} out")
-    return [*_table(_STAGE_HEAD, arch.rows()), "", *_table(("part", "block"), [*parts, ends])]
+    return [
+        *_table(_STAGE_HEAD, stages),
+        "",
+        "Knobs that are not named have their published default.",
+        "",
+        *_table(("part", "block"), [*parts, *shared, ends]),
+    ]
 
 
 def _front(handle: StudyHandle) -> list[str]:
@@ -97,5 +109,7 @@ def _front(handle: StudyHandle) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *rows]
+    """Return lines of Markdown; em spaces keep columns apart, since the page pads no cells."""
+    cells = [[cell + _APART for cell in row] for row in (head, *rows)]
+    cells.insert(1, [":---"] * len(head))
     return ["| " + " | ".join(row) + " |" for row in cells]

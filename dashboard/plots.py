@@ -27,7 +27,7 @@ def hypervolume_figure(handle: StudyHandle) -> go.Figure:
     names = [objective.name for objective in handle.objectives]
     trials = [t for t in distinct(handle.trials()) if t.full_budget]
     shares = _shares(trials, names)
-    figure = new_figure("Hypervolume")
+    figure = new_figure(f"Hypervolume of {', '.join(names)}")
     gained = np.diff(shares, prepend=0) > 0
     figure.add_scatter(
         x=[t.number for t in trials],
@@ -47,7 +47,7 @@ def hypervolume_figure(handle: StudyHandle) -> go.Figure:
             annotation_position="bottom right",
         )
     figure.update_xaxes(title_text="trial", rangemode="tozero")
-    figure.update_yaxes(title_text=f"share of the fixed box of {', '.join(names)}")
+    figure.update_yaxes(title_text="share of the fixed box")
     return figure
 
 

@@ -4,7 +4,10 @@ from nas.costs import Costs
 from nas.objectives import OBJECTIVES, Objective
 from nas.records import Trial
 from nas.render import count
+from primitives.core.contract import find_block
+from search_spaces.core.arch import BlockSpec
 
+_ALWAYS_SHOWN = ("kernels", "expansion")
 _BEFORE_TRAINING = ("params", "macs", "flops", "memory")
 
 
@@ -50,3 +53,14 @@ def facts(trial: Trial) -> list[str]:
     if trial.reason:
         lines.append(f"{trial.state}: {trial.reason}")
     return lines
+
+
+def spec_text(spec: BlockSpec) -> str:
+    """Return a block's name with the knobs that readers look for, or that are not the default."""
+    defaults = {knob: values[0] for knob, values in find_block(spec.name).knobs.items()}
+    shown = [
+        f"{knob} {value}"
+        for knob, value in spec.knobs
+        if knob in _ALWAYS_SHOWN or value != defaults[knob]
+    ]
+    return ", ".join([spec.name, *shown])

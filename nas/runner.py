@@ -1,5 +1,6 @@
 """Proposals on Ray Tune: resources, retries, time limit. The study decides, Tune only schedules."""
 
+import json
 import logging
 import os
 import shutil
@@ -56,7 +57,12 @@ def run_search(driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> N
         worker = tune.with_resources(Worker, {"cpu": 1, "gpu": run.gpus_per_trial})
         Tuner(
             worker,
-            tune_config=TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            tune_config=TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
             run_config=RunConfig(
                 name=driver.study.name,
                 storage_path=str(folder),
@@ -175,7 +181,7 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         if result.get("evaluation"):
             self._record(proposal, result)
         elif result.get("too_slow"):
-            self.driver.reject(proposal, Latency.from_json(result["too_slow"]))
+            self.driver.reject(proposal, Latency.from_json(json.loads(result["too_slow"])))
         elif result.get("disk_full"):
             self.fatal = DiskFull(
                 f"no space left in {self.driver.store.folder}; free some and run the same command again, "
@@ -188,7 +194,7 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         # Otherwise the search was stopped: the trial stays as running, with its checkpoint.
 
     def _record(self, proposal: Proposal, result: dict[str, Any]) -> None:
-        evaluation = Evaluation.from_json(result["evaluation"])
+        evaluation = Evaluation.from_json(json.loads(result["evaluation"]))
         work = {key: result[key] for key in ("worker", "began", "ended")}
         self.driver.record(proposal, evaluation, work)
         self.task.checkpoint(proposal.arch).unlink(missing_ok=True)

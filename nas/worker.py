@@ -1,6 +1,7 @@
 """The process that trains: one candidate at a time, reported to the driver every few seconds."""
 
 import faulthandler
+import json
 import os
 import time
 import traceback
@@ -25,7 +26,8 @@ _REPORT_SECONDS = 5.0
 class Worker(tune.Trainable):  # type: ignore[misc]
     """Trains the candidates that the driver sends, one after the other in one process.
 
-    The config holds `task`, `arch`, `costs`, `latency`, `known` and `timeout`, all plain data.
+    The config holds `task`, `arch`, `costs`, `latency`, `known` and `timeout`, all plain data. Nested
+    results travel as JSON text, because Tune flattens dictionaries.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -66,12 +68,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         known = self._config["known"]
         if known is not None:
             evaluation = Evaluation.from_json(known | {"latency": candidate.latency().to_json()})
-            return self._done(evaluation=evaluation.to_json())
+            return self._done(evaluation=json.dumps(evaluation.to_json()))
         limits = [limit for limit in self._limits() if limit.objective.name == "latency"]
         if limits and candidate.training.epoch == 0:
             latency = candidate.latency()
             if any(limit.excess(latency.latency_ms) > 0 for limit in limits):
-                return self._done(too_slow=latency.to_json())
+                return self._done(too_slow=json.dumps(latency.to_json()))
         rows = []
         start = time.perf_counter()
         while not candidate.done and time.perf_counter() - start < _REPORT_SECONDS:
@@ -85,7 +87,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             })  # fmt: skip
         if not candidate.done:
             return {"rows": rows, "done": False}
-        return self._done(rows=rows, evaluation=candidate.finish().to_json())
+        return self._done(rows=rows, evaluation=json.dumps(candidate.finish().to_json()))
 
     def _begin(self) -> Candidate:
         config = self._config

@@ -137,17 +137,20 @@ def write_study(
         writer.add(arch, "infeasible" if name == "ultralight-m" else "complete", baseline=name)
     rng = random.Random(3)
     kinds = {STOPPED: "stopped", FAILED: "failed", RUNNING: "running"}
-    arch = None
     for number in range(len(SEEDS), trials - 1):
-        arch = None if number == FAILED else make_arch(prepared, SPACE.sample(rng))
-        kind = kinds.get(number, "complete")
-        if arch and measure_costs(arch, prepared.size).params > LIMIT:
-            kind = "infeasible"
-        writer.add(arch, kind)
+        arch, kind = make_arch(prepared, SPACE.sample(rng)), kinds.get(number, "complete")
+        while number in kinds and not fits(arch, prepared):
+            arch = make_arch(prepared, SPACE.sample(rng))
+        kind = kind if fits(arch, prepared) else "infeasible"
+        writer.add(None if kind == "failed" else arch, kind)
     if trials > len(SEEDS):
         first = SPACE.baselines[SEEDS[0]].point
         writer.add(make_arch(prepared, first), "reused")
     return writer.handle()
+
+
+def fits(arch: Arch, prepared: Prepared) -> bool:
+    return measure_costs(arch, prepared.size).params <= LIMIT
 
 
 def make_arch(prepared: Prepared, point) -> Arch:
