@@ -27,7 +27,7 @@ class Canvas:
         """Return the picture as a PNG file, of few colours if told how many: that is smaller."""
         file = io.BytesIO()
         image = self.image.reduce(SCALE)
-        image = image.quantize(colours) if colours else image
+        image = image.quantize(colours, Image.Quantize.MAXCOVERAGE) if colours else image
         image.save(file, "PNG")
         return file.getvalue()
 

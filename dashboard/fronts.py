@@ -215,7 +215,7 @@ def _add_limit(figure: go.Figure, limit: Limit) -> None:
         x=np.log10(limit.bound),  # where annotations stand on a logarithmic axis
         y=1,
         yref="paper",
-        xanchor="right",
+        xanchor="left",
         yanchor="top",
         showarrow=False,
         font={"size": 12},

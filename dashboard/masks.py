@@ -88,16 +88,17 @@ def draw_predictions(
         canvas.paste(x, y, _tile(picture, truth.numpy(), guess.numpy()))
         canvas.text(x, y + _TILE + 6, _short(picture.stem), 14, GREY)
         canvas.text(x + _TILE, y + _TILE + 6, f"Dice {score:.3f}", 14, INK, "ra")
-    return canvas.png(colours=64)
+    return canvas.png(colours=128)
 
 
 def outline(label_map: NDArray[np.int64], thickness: int) -> NDArray[np.bool_]:
-    """Return the pixels of each label within `thickness` of another label.
+    """Return the pixels of each label within `thickness` of another label or of the border.
 
     Shape: (H, W) -> (H, W)
     """
     reach = 2 * thickness + 1
-    mixed = maximum_filter(label_map, reach) != minimum_filter(label_map, reach)
+    lowest = minimum_filter(label_map, reach, mode="constant", cval=0)
+    mixed = maximum_filter(label_map, reach) != lowest
     return np.asarray(mixed & (label_map > 0))
 
 

@@ -6,7 +6,7 @@ from dashboard.text import show, spec_text, value_of
 from nas.handle import StudyHandle
 from nas.objectives import OBJECTIVES
 from nas.records import Trial, count_states
-from nas.render import count, latency_text
+from nas.tables import count, latency_text
 from search_spaces.core.arch import Arch
 
 _STAGE_HEAD = ("stage", "scale", "width", "depth", "block", "attention")

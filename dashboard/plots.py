@@ -64,8 +64,14 @@ def curves_figure(handle: StudyHandle) -> go.Figure:
     for name, (members, colour, width) in groups.items():
         curve = _joined_curves(handle, members)
         if curve["x"]:
-            line = {"color": colour, "width": width}
-            figure.add_scatter(mode="lines", name=name, line=line, hoverinfo="text", **curve)
+            figure.add_scatter(
+                mode="lines+markers",  # a curve of one epoch has no line
+                name=name,
+                line={"color": colour, "width": width},
+                marker={"size": 2 + 2 * width},
+                hoverinfo="text",
+                **curve,
+            )
     figure.update_xaxes(title_text="epoch", rangemode="tozero")
     figure.update_yaxes(title_text="validation Dice")
     return figure

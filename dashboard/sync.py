@@ -8,10 +8,12 @@ import hashlib
 import io
 import json
 import uuid
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
@@ -85,8 +87,10 @@ class Sync:
         return len(new)
 
     def _write_study(self) -> None:
-        if self.study.metric_names is None:
-            self.study.set_metric_names([o.name for o in self.handle.objectives])
+        if self.study.metric_names is None:  # a search may die before it names them
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self.study.set_metric_names([o.name for o in self.handle.objectives])
         for name, figure in figures(self.handle).items():
             text = figure.to_json()
             if self._digest(name) != _hash(text):

@@ -3,7 +3,7 @@
 from nas.costs import Costs
 from nas.objectives import OBJECTIVES, Objective
 from nas.records import Trial
-from nas.render import count
+from nas.tables import count
 from primitives.core.contract import find_block
 from search_spaces.core.arch import BlockSpec
 

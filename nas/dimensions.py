@@ -1,18 +1,15 @@
 """A space's dimensions as Optuna sees them; dimensions are declared in the space alone."""
 
-from collections.abc import Mapping
+from optuna.trial import BaseTrial
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-
-from search_spaces.core.space import Choice, Int, Space
+from search_spaces.core.space import Int, Point, Space
 
 
-def distributions(space: Space) -> Mapping[str, BaseDistribution]:
-    """Return Optuna's distribution of each dimension."""
-    return {name: _distribution(dimension) for name, dimension in space.dimensions.items()}
-
-
-def _distribution(dimension: Choice | Int) -> BaseDistribution:
-    if isinstance(dimension, Int):
-        return IntDistribution(dimension.low, dimension.high, step=dimension.step)
-    return CategoricalDistribution(dimension.values)
+def suggest(trial: BaseTrial, space: Space) -> Point:
+    """Return the point of a trial; what it does not hold yet is asked of Optuna and stored."""
+    for name, dimension in space.dimensions.items():
+        if isinstance(dimension, Int):
+            trial.suggest_int(name, dimension.low, dimension.high, step=dimension.step)
+        else:
+            trial.suggest_categorical(name, dimension.values)
+    return trial.params

@@ -1,31 +1,51 @@
 """The main job: prepare data, open the study, train proposals, hand back the study."""
 
-import json
+import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import optuna
 import torch
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError
 
 from nas.data import DataSpec, Prepared, prepare
 from nas.evaluate import Task
-from nas.handle import StudyHandle, open_storage
+from nas.files import is_disk_full
+from nas.handle import StudyHandle, open_storage, read_settings
 from nas.latency import describe_rig, rig_key
 from nas.plan import Plan
 from nas.runner import Watcher, run_search
 from nas.settings import Study, StudyMismatch
-from nas.store import Store
+from nas.store import Store, check_folder
 from nas.study import StudyDriver
+from primitives.core.errors import InvalidInput
+
+
+class DiskFull(InvalidInput):
+    """There is no space left for what a search writes."""
 
 
 def drive(plan: Plan, watcher: Watcher) -> StudyHandle:
     """Run or continue a search and return the study.
 
     Raises:
+        DiskFull: weights, checkpoints or the database could not be written.
         InvalidInput: the data, the store or the study's earlier settings do not allow it.
         KeyboardInterrupt: Ctrl-C; everything is stored.
     """
+    try:
+        return _drive(plan, watcher)
+    except (OSError, DBAPIError, StorageInternalError) as error:
+        if not is_disk_full(error):
+            raise
+        raise DiskFull(
+            f"no space left for {plan.store.absolute()}; free some and run the same command again, "
+            "finished trials are kept"
+        ) from error
+
+
+def _drive(plan: Plan, watcher: Watcher) -> StudyHandle:
     study = plan.study
     folder = plan.store
     stored = _stored(folder, study)
@@ -56,33 +76,31 @@ def drive(plan: Plan, watcher: Watcher) -> StudyHandle:
 
 def revision() -> str:
     """Return the git revision of this code, or the version of the installed package."""
-    root = Path(__file__).parent.parent
-    if (root / ".git").exists():
-        command = ["git", "describe", "--always", "--dirty"]
+    root, git = Path(__file__).parent.parent, shutil.which("git")
+    if git and (root / ".git").exists():
+        command = [git, "describe", "--always", "--dirty"]
         found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         if found.returncode == 0:
             return found.stdout.strip()
-    return f"nas-unet {version('nas-unet')}"
+    try:
+        return f"nas-unet {version('nas-unet')}"
+    except PackageNotFoundError:  # neither installed nor a checkout
+        return "unknown"
 
 
 def _stored(folder: Path, study: Study) -> Prepared | None:
     """Return the data of the study if it exists, after comparing its settings."""
     if not (folder / "nas.db").exists():
+        check_folder(folder)  # before anything is written to it
         return None
-    store = Store(folder)
-    storage = open_storage(store)
-    if study.name not in optuna.get_all_study_names(storage=storage):
+    stored = read_settings(open_storage(Store(folder)), study.name)
+    if stored is None:
         return None
-    attrs = optuna.load_study(study_name=study.name, storage=storage).user_attrs
-    if "study" not in attrs:
-        return None
-    study.check_same(Study.from_json(json.loads(attrs["study"])))
-    return Prepared.from_json(json.loads(attrs["prepared"]))
+    study.check_same(stored[0])
+    return stored[1]
 
 
-def _prepare(
-    study: Study, folder: Path, stored: Prepared | None, watcher: Watcher
-) -> Prepared:
+def _prepare(study: Study, folder: Path, stored: Prepared | None, watcher: Watcher) -> Prepared:
     spec = DataSpec(study.data, study.size, study.fit, study.invert_masks, study.skip_bad)
     prepared = prepare(
         spec,

@@ -1,7 +1,6 @@
 """Arch -> Evaluation: train, score, time. Knows neither the scheduler nor the study's database."""
 
 import dataclasses
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,8 +160,3 @@ def evaluate(task: Task, arch: Arch, costs: Costs, data: Data) -> Evaluation:
         return candidate.finish()
     finally:
         candidate.close()
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that no space is left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

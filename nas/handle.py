@@ -41,13 +41,17 @@ class StudyHandle:
 
     def __init__(self, store: Store, name: str) -> None:
         self.store, self.name = store, name
-        self.optuna_study = load_optuna_study(store, name)
-        attrs = self.optuna_study.user_attrs
-        if "study" not in attrs or "prepared" not in attrs:
-            raise InvalidInput(f"study {name!r} was not made by `nas search`, so it holds no settings")
-        self.settings = Study.from_json(json.loads(attrs["study"]))
-        self.prepared = Prepared.from_json(json.loads(attrs["prepared"]))
-        self.revision = str(attrs.get("revision", ""))
+        storage = open_storage(store)
+        stored = read_settings(storage, name)
+        if stored is None:
+            names = study_names(store)
+            raise InvalidInput(
+                f"study must be one of those in {store.folder} ({', '.join(names) or 'none yet'}), "
+                f"got {name!r}{nearest(name, names)}"
+            )
+        self.settings, self.prepared = stored
+        self.optuna_study = optuna.load_study(study_name=name, storage=storage)
+        self.revision = str(self.optuna_study.user_attrs.get("revision", ""))
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
@@ -63,6 +67,12 @@ class StudyHandle:
         """Return all proposals so far, by number."""
         frozen = self.optuna_study.get_trials(deepcopy=False)
         return [to_trial(t, self.objectives) for t in frozen if t.state != TrialState.WAITING]
+
+    @property
+    def counted(self) -> int:
+        """Trials that count towards the total; infeasible proposals and repeats do not."""
+        frozen = self.optuna_study.get_trials(deepcopy=False)
+        return sum(bool(t.user_attrs.get("counts")) for t in frozen)
 
     def trial(self, number: int) -> Trial:
         """Return one proposal.
@@ -148,26 +158,20 @@ def open_storage(store: Store) -> RDBStorage:
 
 
 def study_names(store: Store) -> list[str]:
-    """Return the names of all studies of a store."""
-    return sorted(optuna.get_all_study_names(storage=open_storage(store)))
+    """Return the names of all studies of a store that searches made."""
+    found = optuna.get_all_study_summaries(open_storage(store), include_best_trial=False)
+    return sorted(s.study_name for s in found if "study" in s.user_attrs)
 
 
-def load_optuna_study(
-    store: Store, name: str, sampler: optuna.samplers.BaseSampler | None = None
-) -> optuna.Study:
-    """Open the Optuna study of that name.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    storage = open_storage(store)
-    names = optuna.get_all_study_names(storage=storage)
-    if name not in names:
-        known = ", ".join(sorted(names)) or "none yet"
-        raise InvalidInput(
-            f"study must be one of those in {store.folder} ({known}), got {name!r}{nearest(name, names)}"
-        )
-    return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+def read_settings(storage: RDBStorage, name: str) -> tuple[Study, Prepared] | None:
+    """Return what a study was made with; None if there is none that a search made."""
+    if name not in optuna.get_all_study_names(storage=storage):
+        return None
+    attrs = optuna.load_study(study_name=name, storage=storage).user_attrs
+    if "study" not in attrs:
+        return None
+    prepared = Prepared.from_json(json.loads(attrs["prepared"]))
+    return Study.from_json(json.loads(attrs["study"])), prepared
 
 
 def to_trial(frozen: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
@@ -180,7 +184,9 @@ def to_trial(frozen: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
     told = frozen.state == TrialState.COMPLETE
     return Trial(
         number=frozen.number,
-        state="running" if frozen.state == TrialState.RUNNING else str(attrs.get("state", "failed")),
+        state="running"
+        if frozen.state == TrialState.RUNNING
+        else str(attrs.get("state", "failed")),
         reason=str(attrs.get("reason", "")),
         baseline=attrs.get("baseline"),
         arch=arch,

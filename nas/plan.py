@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from nas.costs import measure_costs
 from nas.objectives import find_objectives, parse_limit
 from nas.recipes import find_recipe
 from nas.sampling import make_sampler
-from nas.settings import Run, Study
-from primitives.core.errors import InvalidInput, nearest
+from nas.settings import Run, Study, check_fields
+from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Space
+
+_LAST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         InvalidInput: a choice is unknown, out of range or does not fit another.
     """
     chosen = {key: value for key, value in options.items() if value is not None}
-    _check_known(chosen)
+    check_fields(chosen)
     for required in ("space", "objectives"):
         if required not in chosen:
             raise InvalidInput(f"a search needs --{required.removesuffix('s')}")
@@ -87,7 +90,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     run = Run(
         trials=chosen.pop("trials", defaults.trials),
         seconds=chosen.pop("seconds", None),
-        workers=chosen.pop("workers", None) or _workers(device, defaults),
+        workers=chosen.pop("workers", _workers(device, defaults)),
         gpus_per_trial=chosen.pop("gpus_per_trial", defaults.gpus_per_trial),
         trial_timeout=chosen.pop("trial_timeout", None),
     )
@@ -107,16 +110,16 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read a study file: the fields of `Study` and `Run`, and "store"; lists for objectives and constraints.
+    """Read a study file: the fields of `Study` and `Run`, and "store".
 
     Raises:
-        InvalidInput: it cannot be read or holds an unknown field.
+        InvalidInput: it cannot be read, or a field is unknown or of another type.
     """
     try:
         options = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read as a study file: {error}") from None
-    _check_known(options)
+    check_fields(options)
     return options
 
 
@@ -136,13 +139,6 @@ def find_device(name: str) -> str:
     return name
 
 
-def _check_known(options: Mapping[str, Any]) -> None:
-    known = {f.name for f in (*dataclasses.fields(Study), *dataclasses.fields(Run))} | {"store"}
-    for key in options:
-        if key not in known:
-            raise InvalidInput(f"a study file has no field {key!r}{nearest(key, known)}")
-
-
 def _check(study: Study, run: Run) -> None:
     find_objectives(study.objectives)
     for text in study.constraints:
@@ -151,12 +147,27 @@ def _check(study: Study, run: Run) -> None:
     make_sampler(study.sampler, 0)
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
-    counts = {"trials": run.trials, "epochs": study.epochs, "workers": run.workers}
+    counts = {
+        "trials": run.trials,
+        "epochs": study.epochs,
+        "workers": run.workers,
+        "latency_threads": study.latency_threads,
+    }
     for name, value in counts.items():
         if value < 1:
             raise InvalidInput(f"{name} must be 1 or more, got {value}")
-    if not 0 <= run.gpus_per_trial:
-        raise InvalidInput(f"gpus_per_trial must be 0 or more, got {run.gpus_per_trial}")
+    if not 0 <= study.seed <= _LAST_SEED:
+        raise InvalidInput(f"seed must be from 0 to {_LAST_SEED}, got {study.seed}")
+    if not re.fullmatch(r"\w[^/\0]{0,99}", study.name):
+        raise InvalidInput(
+            f"study must start with a letter or digit, have no '/' and at most 100 signs, got {study.name!r}"
+        )
+    there = torch.cuda.device_count() if study.device == "cuda" else 0
+    if not 0 <= run.gpus_per_trial <= there:
+        raise InvalidInput(
+            f"gpus_per_trial must be from 0 to {there}, the GPUs that device {study.device!r} offers, "
+            f"got {run.gpus_per_trial:g}"
+        )
     for name, seconds in {"time": run.seconds, "trial_timeout": run.trial_timeout}.items():
         if seconds is not None and seconds <= 0:
             raise InvalidInput(f"{name} must be positive, got {seconds}")

@@ -3,14 +3,22 @@
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
+from nas.render import data_lines
 from nas.runner import Watcher
 from nas.study import StudyDriver
 
 
 class TerminalWatcher(Watcher):
-    """Draws one bar for the data and one for the trials; use it as a context."""
+    """Draws one bar for the data and one for the trials, and tells what ended; use it as a context."""
 
     def __init__(self) -> None:
         columns = (
@@ -23,7 +31,7 @@ class TerminalWatcher(Watcher):
         self._console = Console(stderr=True)
         self._progress = Progress(*columns, console=self._console)
         self._bars: dict[str, TaskID] = {}
-        self._reported = 0
+        self._reported: int | None = None  # endings told so far; None before the data were
 
     def __enter__(self) -> "TerminalWatcher":
         self._progress.start()
@@ -42,7 +50,7 @@ class TerminalWatcher(Watcher):
         parts = [f"#{n} epoch {int(row.get('epoch', 0))}/{epochs}" for n, row in running.items()]
         if driver.proposals > driver.trials:
             parts.append(f"{driver.proposals} proposals")
-        self._update("trials", driver.counted, driver.trials, " · ".join(parts))
+        self._update("trials", driver.ledger.counted, driver.trials, " · ".join(parts))
         self._report(driver)
 
     def _update(self, name: str, done: int, total: int, note: str) -> None:
@@ -51,8 +59,10 @@ class TerminalWatcher(Watcher):
         self._progress.update(self._bars[name], completed=done, total=total, note=note)
 
     def _report(self, driver: StudyDriver) -> None:
-        """Print one line for each trial that has ended."""
-        for line in driver.endings[self._reported :]:
-            self._console.print(line, highlight=False)
-        self._reported = len(driver.endings)
-
+        """Print what the data turned out to be, then one line for each trial that has ended."""
+        lines = driver.ledger.lines[self._reported or 0 :]
+        if self._reported is None:
+            lines = [*data_lines(driver.study, driver.prepared), *lines]
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._reported = len(driver.ledger.lines)

@@ -1,12 +1,14 @@
 """Proposals on Ray Tune: resources, retries, time limit. The study decides, Tune only schedules."""
 
+import errno
 import json
 import logging
 import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,9 @@ from nas.evaluation import Evaluation, Latency
 from nas.settings import Run
 from nas.study import Proposal, StudyDriver
 from nas.worker import Worker
-from primitives.core.errors import InvalidInput
 
 _SUGGEST_SECONDS = 1.0
 _ATTEMPTS = 2
-
-
-class DiskFull(InvalidInput):
-    """There is no space left for weights or checkpoints."""
 
 
 class Watcher:
@@ -39,21 +36,22 @@ class Watcher:
         """Hear how many images are read."""
 
     def changed(self, driver: StudyDriver, running: Mapping[int, Mapping[str, float]]) -> None:
-        """Hear of a change; `running` maps trials in training to the last row of their learning curve."""
+        """Hear of a change; `running` maps trials in training to the last row of their curve."""
 
 
 def run_search(driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> None:
     """Train proposals until the study has its trials, the time is over or Ctrl-C.
 
     Raises:
-        DiskFull: weights or checkpoints could not be written; the trials concerned can be continued.
+        OSError: weights or checkpoints could not be written; the trials concerned can be continued.
         KeyboardInterrupt: Ctrl-C; trials in training can be continued.
     """
-    searcher = ProposalSearcher(driver, task, run, watcher)
     folder = driver.store.folder / "ray"
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier, killed driver left
-    _start_ray(run)
+    folder.mkdir()
+    searcher = ProposalSearcher(driver, task, run, watcher, folder)
     try:
+        _start_ray(run)
         worker = tune.with_resources(Worker, {"cpu": 1, "gpu": run.gpus_per_trial})
         Tuner(
             worker,
@@ -80,7 +78,7 @@ def run_search(driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> N
         raise KeyboardInterrupt
 
 
-class ProposalSearcher(Searcher):  # type: ignore[misc]
+class ProposalSearcher(Searcher):
     """Ask and tell between Tune and the study.
 
     Args:
@@ -88,11 +86,15 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         task: what all candidates share.
         run: limits.
         watcher: told after every change.
+        folder: for what lives no longer than the search.
     """
 
-    def __init__(self, driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> None:
+    def __init__(
+        self, driver: StudyDriver, task: Task, run: Run, watcher: Watcher, folder: Path
+    ) -> None:
         super().__init__(metric=None, mode=None)
         self.driver, self.task, self.run, self.watcher = driver, task, run, watcher
+        self.folder = folder
         self.fatal: Exception | None = None
         self.stopper = _Deadline(self, run.seconds)
         self._live: dict[str, Proposal] = {}  # Tune's trial id -> proposal
@@ -100,21 +102,21 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         self._attempts: dict[int, int] = {}
         self._rows: dict[int, dict[str, float]] = {}
 
-    def set_search_properties(self, metric: object, mode: object, config: object, **_: object) -> bool:
+    def set_search_properties(
+        self, metric: object, mode: object, config: object, **_: object
+    ) -> bool:
         """Accept Tune's settings; the study has its own objectives."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """Return the next candidate, None while there is none, FINISHED at the end."""
         if self.fatal is not None or self.stopper.stop_all():
             return str(Searcher.FINISHED)
         if len(self._live) > self.run.workers:  # one beyond those in training waits
             return None
-        try:
+        proposal = None
+        with self._fatal():
             proposal = self._next()
-        except Exception as error:  # Tune would log it and go on
-            self.fatal = error
-            return str(Searcher.FINISHED)
         if proposal is None:
             idle = not self._live and not self._again
             return str(Searcher.FINISHED) if self.driver.finished and idle else None
@@ -128,23 +130,22 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         rows = result.get("rows")
         if rows and trial_id in self._live:
             number = self._live[trial_id].number
-            self.driver.store.add_epochs(self.driver.study.name, number, rows)
             self._rows[number] = rows[-1]
+            with self._fatal():
+                self.driver.store.add_epochs(self.driver.study.name, number, rows)
             self._show()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record how a candidate ended."""
+        self.on_trial_result(trial_id, result or {})  # Tune hands the last rows only to this call
         proposal = self._live.pop(trial_id, None)
-        if proposal is None:
-            return
-        self._rows.pop(proposal.number, None)
-        try:
-            self._finish(proposal, result or {}, error)
-        except Exception as failure:  # Tune would log it and go on
-            self.fatal = failure
-        self._show()
+        if proposal is not None:
+            self._rows.pop(proposal.number, None)
+            with self._fatal():
+                self._finish(proposal, result or {}, error)
+            self._show()
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study is the state."""
@@ -154,6 +155,14 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles the searcher beside its own state; ours is in the study
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """End the search on an error of the driver's own; Tune would log some and go on."""
+        try:
+            yield
+        except Exception as error:
+            self.fatal = self.fatal or error
 
     def _next(self) -> Proposal | None:
         if self._again:
@@ -172,7 +181,7 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
             "arch": proposal.arch.to_json(),
             "costs": asdict(proposal.costs),
             "latency": proposal.latency.to_json() if proposal.latency else None,
-            "known": proposal.known.to_json() if proposal.known else None,
+            "known": proposal.known.evaluation.to_json() if proposal.known else None,
             "timeout": self.run.trial_timeout,
             "hang_file": str(self._hang_file(proposal)),
         }
@@ -183,10 +192,7 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         elif result.get("too_slow"):
             self.driver.reject(proposal, Latency.from_json(json.loads(result["too_slow"])))
         elif result.get("disk_full"):
-            self.fatal = DiskFull(
-                f"no space left in {self.driver.store.folder}; free some and run the same command again, "
-                "finished trials are kept"
-            )
+            raise OSError(errno.ENOSPC, result["failed"])
         elif result.get("failed"):
             self._retry_or_fail(proposal, result["failed"], retry=result["retry"])
         elif error:
@@ -198,7 +204,6 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         work = {key: result[key] for key in ("worker", "began", "ended")}
         self.driver.record(proposal, evaluation, work)
         self.task.checkpoint(proposal.arch).unlink(missing_ok=True)
-        self._hang_file(proposal).unlink(missing_ok=True)
 
     def _retry_or_fail(self, proposal: Proposal, reason: str, *, retry: bool) -> None:
         if retry and self._attempts[proposal.number] < _ATTEMPTS:
@@ -214,14 +219,14 @@ class ProposalSearcher(Searcher):  # type: ignore[misc]
         return "its process died: killed, or out of memory"
 
     def _hang_file(self, proposal: Proposal) -> Path:
-        return Path(self.task.checkpoints) / f"{self.task.file_stem(proposal.arch)}.hang"
+        return self.folder / f"{proposal.number}.hang"
 
     def _show(self) -> None:
         running = {p.number: self._rows.get(p.number, {}) for p in self._live.values()}
         self.watcher.changed(self.driver, running)
 
 
-class _Deadline(Stopper):  # type: ignore[misc]
+class _Deadline(Stopper):
     """End the run when the time is over or the driver cannot go on."""
 
     def __init__(self, searcher: ProposalSearcher, seconds: float | None) -> None:
@@ -241,8 +246,9 @@ class _Deadline(Stopper):  # type: ignore[misc]
 
 
 def _start_ray(run: Run) -> None:
-    """Start Ray on this machine, or join the cluster that RAY_ADDRESS names, without its chatter."""
+    """Start Ray on this machine, or join the cluster that RAY_ADDRESS names; keep it quiet."""
     os.environ |= {
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -250,8 +256,9 @@ def _start_ray(run: Run) -> None:
     }
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    else:
-        ray.init(num_cpus=run.workers, **quiet)
+    ray.init(
+        num_cpus=None if "RAY_ADDRESS" in os.environ else run.workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )

@@ -10,12 +10,13 @@ from primitives.core.errors import InvalidInput, nearest
 
 
 def _tpe(seed: int) -> BaseSampler:
-    """Multivariate tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011; Falkner et al., ICML 2018).
+    """Multivariate tree-structured Parzen estimator.
 
+    Source: Bergstra et al., NeurIPS 2011; Falkner et al., ICML 2018.
     Running trials count as bad ones, so that parallel proposals spread.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, group and constant_liar
+        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, group, constant_liar
         return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 

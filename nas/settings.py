@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -116,3 +116,38 @@ class Run:
     workers: int = 1
     gpus_per_trial: float = 0.0
     trial_timeout: float | None = None
+
+
+def check_fields(options: Mapping[str, Any]) -> None:
+    """Check that options are fields of `Study` and `Run`, or "store", and of the right types.
+
+    Raises:
+        InvalidInput: a name is unknown, or a value is of another type.
+    """
+    kinds = {f.name: f.type for f in (*dataclasses.fields(Study), *dataclasses.fields(Run))}
+    kinds["store"] = str
+    for name, value in options.items():
+        if name not in kinds:
+            raise InvalidInput(f"a search has no setting {name!r}{nearest(name, kinds)}")
+        rule, fits = _KINDS[kinds[name]]
+        if not fits(value):
+            raise InvalidInput(f"{name} must be {rule}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+# Type of a field -> how a message calls it, and whether a value is one.
+_KINDS: Mapping[Any, tuple[str, Callable[[object], bool]]] = {
+    str: ("text", lambda value: isinstance(value, str)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    int: ("a whole number", lambda value: _is_number(value) and isinstance(value, int)),
+    float: ("a number", _is_number),
+    float | None: ("a number", _is_number),
+    tuple[str, ...]: ("a list of texts", _is_list),
+}

@@ -1,4 +1,4 @@
-"""What is written where. One folder is one store; one SQLite file in it holds Optuna's tables and ours.
+"""What is written where. A store is a folder; one SQLite file holds Optuna's tables and ours.
 
     nas.db          studies, trials (Optuna's schema) and the tables below
     weights/        ARCHKEY-RECIPEKEY.safetensors, best epoch of each finished training
@@ -101,7 +101,7 @@ class Store:
         self.folder = folder.absolute()
         self.database = self.folder / "nas.db"
         if not self.database.exists():
-            _check_new(self.folder, create)
+            check_folder(self.folder, create=create)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(self.url, connect_args={"timeout": 60})
         sa.event.listen(self.engine, "connect", set_pragmas)
@@ -119,7 +119,10 @@ class Store:
             with self.engine.begin() as connection:
                 tables = sa.inspect(connection).get_table_names()
                 if tables and "nas_store" not in tables:
-                    raise InvalidInput(f"{self.database} is not a store of nas; name another --store")
+                    raise InvalidInput(
+                        f"{self.database} is not a store of nas; name another --store"
+                    )
+                _version.create(connection, checkfirst=True)  # first: it marks the database as ours
                 _meta.create_all(connection)
                 found = connection.execute(sa.select(_version.c.version)).scalar()
                 if found is None:
@@ -128,7 +131,8 @@ class Store:
             raise InvalidInput(f"{self.database} cannot be read as a store: {error.orig}") from None
         if found is not None and found > VERSION:
             raise InvalidInput(
-                f"store {self.folder} is of version {found}, this program reads up to {VERSION}; update it"
+                f"store {self.folder} is of version {found}, this program reads up to {VERSION}; "
+                "update it"
             )
 
     def path(self, kind: str, name: str) -> Path:
@@ -145,14 +149,12 @@ class Store:
         """
         path = self.path("locks", f"{study}.lock")
         with open(path, "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(file.fileno(), fcntl.LOCK_EX, seconds=1.0):  # `is_driven` holds it shortly
                 file.seek(0)
                 raise InvalidInput(
                     f"a study has one search at a time, {study!r} is being searched by process "
                     f"{file.read().strip()}; wait for it or use another --study name"
-                ) from None
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -160,11 +162,11 @@ class Store:
 
     def is_driven(self, study: str) -> bool:
         """Whether a driver holds the study now."""
-        try:
-            with self.driving(study):
-                return False
-        except InvalidInput:
-            return True
+        path = self.path("locks", f"{study}.lock")
+        if not path.exists():
+            return False
+        with open(path) as file:
+            return not _lock(file.fileno(), fcntl.LOCK_SH)
 
     def evaluation(self, arch_key: str, recipe_key: str) -> Known | None:
         """Return what is known of an arch under a recipe, from any study of the store."""
@@ -174,7 +176,9 @@ class Store:
         value = Evaluation.from_json(json.loads(found["value"]))
         return Known(value, found["study"], found["trial"])
 
-    def add_evaluation(self, evaluation: Evaluation, recipe_key: str, study: str, trial: int) -> None:
+    def add_evaluation(
+        self, evaluation: Evaluation, recipe_key: str, study: str, trial: int
+    ) -> None:
         """Keep a finished training."""
         self._put(
             _evaluations,
@@ -255,9 +259,28 @@ def set_pragmas(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _check_new(folder: Path, create: bool) -> None:
+def check_folder(folder: Path, *, create: bool = True) -> None:
+    """Check that a folder without a database can become a store.
+
+    Raises:
+        InvalidInput: it holds other things, or no store is to be made.
+    """
     if not create:
         raise InvalidInput(f"no store in {folder}: `nas search` makes one, --store names another")
     foreign = not folder.is_dir() or {f.name for f in folder.iterdir()} - {*_FOLDERS}
     if folder.exists() and foreign:
         raise InvalidInput(f"{folder} exists and is not a store of nas; name another --store")
+
+
+def _lock(file: int, how: int, *, seconds: float = 0.0) -> bool:
+    """Take a kernel lock; False if another process still holds it after some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
+        else:
+            return True

@@ -14,8 +14,9 @@ from ray import tune
 
 from nas.costs import Costs
 from nas.data import Data, open_data
-from nas.evaluate import Candidate, Task, is_disk_full
+from nas.evaluate import Candidate, Task
 from nas.evaluation import Evaluation, Latency
+from nas.files import is_disk_full
 from nas.objectives import parse_limit
 from nas.train import TrainingFailed
 from search_spaces.core.arch import Arch
@@ -23,11 +24,11 @@ from search_spaces.core.arch import Arch
 _REPORT_SECONDS = 5.0
 
 
-class Worker(tune.Trainable):  # type: ignore[misc]
+class Worker(tune.Trainable):
     """Trains the candidates that the driver sends, one after the other in one process.
 
-    The config holds `task`, `arch`, `costs`, `latency`, `known` and `timeout`, all plain data. Nested
-    results travel as JSON text, because Tune flattens dictionaries.
+    The config holds `task`, `arch`, `costs`, `latency`, `known`, `timeout` and `hang_file`, all
+    plain data. Nested results travel as JSON text, because Tune flattens dictionaries.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -45,9 +46,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Work for a few seconds; an error of the candidate is a result, so that the process lives on."""
+        """Work for a few seconds; a candidate's error is a result, so that the process lives on."""
         try:
-            return self._work() | {"worker": os.getpid(), "began": self._began, "ended": time.time()}
+            work = {"worker": os.getpid(), "began": self._began}
+            return self._work() | work | {"ended": time.time()}
         except TrainingFailed as error:
             return self._failed(str(error), retry=False)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -94,7 +96,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         task = Task.from_json(config["task"])
         latency = Latency.from_json(config["latency"]) if config["latency"] else None
         data = self._open(task)
-        return Candidate(task, Arch.from_json(config["arch"]), Costs(**config["costs"]), data, latency)
+        costs = Costs(**config["costs"])
+        return Candidate(task, Arch.from_json(config["arch"]), costs, data, latency)
 
     def _open(self, task: Task) -> Data:
         """Keep the images on the device between the candidates of a study."""

@@ -24,6 +24,7 @@ SEARCH = {
     "nas/dimensions.py",
     "nas/driver.py",
     "nas/handle.py",
+    "nas/ledger.py",
     "nas/runner.py",
     "nas/sampling.py",
     "nas/study.py",

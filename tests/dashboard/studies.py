@@ -4,6 +4,7 @@ import json
 import math
 import random
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import optuna
@@ -38,7 +39,9 @@ TOLD = {
 class Writer:
     """Adds trials to a new study."""
 
-    def __init__(self, folder: Path, prepared: Prepared, objectives=("dice", "params"), name="demo"):
+    def __init__(
+        self, folder: Path, prepared: Prepared, objectives=("dice", "params"), name="demo"
+    ):
         self.store = Store(folder, create=True)
         self.prepared, self.objectives = prepared, find_objectives(objectives)
         settings = Study(
@@ -54,7 +57,6 @@ class Writer:
             storage=open_storage(self.store),
             directions=[o.direction for o in self.objectives],
         )
-        self.study.set_metric_names(list(objectives))
         self.study.set_user_attr("prepared", json.dumps(prepared.to_json()))
         self.study.set_user_attr("study", json.dumps(settings.to_json()))
 
@@ -70,7 +72,7 @@ class Writer:
         if arch is None:
             trial.set_user_attr("reason", "the driver died while proposing it")
         else:
-            costs = measure_costs(arch, self.prepared.size)
+            costs = costs_of(arch, self.prepared.size)
             trial.set_user_attr("arch", json.dumps(arch.to_json()))
             trial.set_user_attr("costs", json.dumps(asdict(costs)))
         if state == "running":
@@ -149,8 +151,11 @@ def write_study(
     return writer.handle()
 
 
+costs_of = cache(measure_costs)
+
+
 def fits(arch: Arch, prepared: Prepared) -> bool:
-    return measure_costs(arch, prepared.size).params <= LIMIT
+    return costs_of(arch, prepared.size).params <= LIMIT
 
 
 def make_arch(prepared: Prepared, point) -> Arch:
