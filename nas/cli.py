@@ -210,7 +210,9 @@ def status(store: str, as_json: bool) -> None:
 @click.argument("study")
 @click.option("--trial", type=int, required=True, help="Number of the trial; see `nas front`.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--format", "formats", default="module,onnx", show_default=True, help="What to write.")
+@click.option(
+    "--format", "formats", default="module,onnx", show_default=True, help="What to write."
+)
 @store_option
 @json_option
 def export(study: str, trial: int, out: Path, formats: str, store: str, as_json: bool) -> None:

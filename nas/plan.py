@@ -46,7 +46,7 @@ class Defaults:
 
 
 DEFAULTS: Mapping[str, Defaults] = {
-    "cpu": Defaults(12, 20, 128, 64, 0.0, 1.5),
+    "cpu": Defaults(10, 16, 128, 64, 0.0, 1.2),
     "cuda": Defaults(64, 60, 256, 128, 0.25, None),
     "mps": Defaults(24, 40, 256, 128, 0.0, None),
 }
@@ -79,7 +79,8 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     check_fields(chosen)
     for required in ("space", "objectives"):
         if required not in chosen:
-            raise InvalidInput(f"a search needs --{required.removesuffix('s')}")
+            option = required.removesuffix("s")
+            raise InvalidInput(f"a search needs --{option}; see `nas search --help`")
     space = search_spaces.load(chosen["space"])
     device = find_device(chosen.pop("device", "auto"))
     defaults = DEFAULTS[device]
@@ -117,8 +118,10 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     try:
         options = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read as a study file: {error}") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {str(error.strerror).lower()}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(f"{path} must be a study file in TOML, got {error}") from None
     check_fields(options)
     return options
 

@@ -34,11 +34,11 @@ class TerminalWatcher(Watcher):
         self._reported: int | None = None  # endings told so far; None before the data were
 
     def __enter__(self) -> "TerminalWatcher":
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._bars:
+            self._progress.stop()
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """Draw how many images are read."""
@@ -54,6 +54,7 @@ class TerminalWatcher(Watcher):
         self._report(driver)
 
     def _update(self, name: str, done: int, total: int, note: str) -> None:
+        self._progress.start()
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(name, total=total, note=note)
         self._progress.update(self._bars[name], completed=done, total=total, note=note)

@@ -1,6 +1,5 @@
 """What the commands share at the prompt: one line and an exit code for every failure, options, types."""
 
-import errno
 import json
 import re
 import sys
@@ -12,7 +11,6 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 FAILED, MISUSED = 1, 2  # exit codes
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_PLACES = {errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM}
 
 
 class Commands(click.Group):
@@ -34,9 +32,9 @@ class Commands(click.Group):
         except InvalidInput as error:
             _fail(str(error), MISUSED)
         except OSError as error:
-            if error.errno not in _PLACES:
+            if error.filename is None:  # no file of the user's
                 raise
-            _fail(f"cannot use {error.filename}: {str(error.strerror).lower()}", FAILED)
+            _fail(f"{error.filename} cannot be used: {str(error.strerror).lower()}", MISUSED)
         except click.Abort:
             _fail("interrupted", FAILED)
 

@@ -65,7 +65,8 @@ def plan_table(plan: Plan, *, bounded: bool) -> Table:
         "recipe": f"{study.recipe}: {study.epochs} epochs, {loaded}",
         "trials": f"{run.trials} in all, {run.workers} at once",
         "first": _first(study),
-        "device": study.device + (f", {run.gpus_per_trial:g} of a GPU each" if run.gpus_per_trial else ""),
+        "device": study.device
+        + (f", {run.gpus_per_trial:g} of a GPU each" if run.gpus_per_trial else ""),
         "time limits": ", ".join(f"{n} {s:g} s" for n, s in limits if s is not None) or "none",
         "sampler, seed": f"{study.sampler}, {study.seed}",
     }

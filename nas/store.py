@@ -104,8 +104,9 @@ class Store:
             check_folder(self.folder, create=create)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(self.url, connect_args={"timeout": 60})
-        sa.event.listen(self.engine, "connect", set_pragmas)
         self._check_version()
+        sa.event.listen(self.engine, "connect", set_pragmas)
+        self._create_tables()
         for name in _FOLDERS:  # after the check, which may find that the folder is not ours
             (self.folder / name).mkdir(exist_ok=True)
 
@@ -115,25 +116,33 @@ class Store:
         return f"sqlite:///{self.database}"
 
     def _check_version(self) -> None:
+        """Only read: what is not ours stays as it is."""
+        found = None
         try:
-            with self.engine.begin() as connection:
+            with self.engine.connect() as connection:
                 tables = sa.inspect(connection).get_table_names()
                 if tables and "nas_store" not in tables:
                     raise InvalidInput(
                         f"{self.database} is not a store of nas; name another --store"
                     )
-                _version.create(connection, checkfirst=True)  # first: it marks the database as ours
-                _meta.create_all(connection)
-                found = connection.execute(sa.select(_version.c.version)).scalar()
-                if found is None:
-                    connection.execute(_version.insert().values(version=VERSION))
+                if tables:
+                    found = connection.execute(sa.select(_version.c.version)).scalar()
         except sa.exc.DatabaseError as error:
             raise InvalidInput(f"{self.database} cannot be read as a store: {error.orig}") from None
+        finally:
+            self.engine.dispose()  # its connection has no pragmas, and keeps files of SQLite's open
         if found is not None and found > VERSION:
             raise InvalidInput(
                 f"store {self.folder} is of version {found}, this program reads up to {VERSION}; "
                 "update it"
             )
+
+    def _create_tables(self) -> None:
+        with self.engine.begin() as connection:
+            _version.create(connection, checkfirst=True)  # first: it marks the database as ours
+            _meta.create_all(connection)
+            if connection.execute(sa.select(_version.c.version)).scalar() is None:
+                connection.execute(_version.insert().values(version=VERSION))
 
     def path(self, kind: str, name: str) -> Path:
         """Return the path of a file in one of the store's folders."""

@@ -15,17 +15,22 @@ def print_tables(*parts: RenderableType, stderr: bool = False) -> None:
     """Print tables and texts as wide as the terminal, or unfolded into a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE
-    console = Console(file=stream, highlight=False, width=width)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as captured:
         for part in parts:
-            console.print(part, markup=False)
+            console.print(part)
     stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     """Return a table; columns whose name starts with '>' hold numbers and are never folded."""
     made = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     for column in columns:
         name = column.removeprefix(">")

@@ -3,7 +3,28 @@
 import pytest
 import torch
 
+from nas.data import DataSpec, Prepared, prepare
+from nas.handle import StudyHandle
+from tests.dashboard.studies import write_study
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(DataSpec("phantom", 32), tmp_path_factory.mktemp("cache"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def handle(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> StudyHandle:
+    """A study to look at only, called demo, in a store called read; tests that write make their own."""
+    return write_study(tmp_path_factory.mktemp("stores") / "read", prepared)
+
+
+@pytest.fixture
+def inside(handle: StudyHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in the folder that the store of `handle` lies in."""
+    monkeypatch.chdir(handle.store.folder.parent)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nas import baseline
+from nas.augment import Augment
+from nas.data import Data, Prepared, Samples
+from nas.recipes import RECIPES
+from nas.slot import DeviceSlot
+from nas.train import Training, TrainingFailed
+
+ARCH = baseline("ultralight-t", in_channels=1)
+FAST = replace(RECIPES["fast"], batch=2, augment=Augment.none())
+
+
+def make_samples(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 1, 64, 64), generator=generator, dtype=torch.uint8)
+    sides = torch.full((count,), 64)
+    masks = (images[:, 0] > 127).to(torch.uint8)
+    return Samples(images, masks, sides, sides, tuple(map(str, range(count))))
+
+
+@pytest.fixture
+def start(tmp_path):
+    prepared = Prepared.from_json({
+        "cache": "unused", "fingerprint": "0" * 12, "in_channels": 1, "classes": 1, "size": 64,
+        "fit": "resize", "mean": [0.5], "std": [0.25], "split": {"train": [], "val": [], "test": []},
+        "skipped": [], "deep": False,
+    })  # fmt: skip
+    data = Data(make_samples(4, 0), make_samples(2, 1))
+    with DeviceSlot(torch.device("cpu"), tmp_path) as slot:
+        yield lambda recipe=FAST, epochs=2, seed=0: Training(
+            ARCH, data, prepared, recipe, epochs=epochs, seed=seed, slot=slot
+        )
+
+
+def rates(training, steps):
+    found = []
+    for step in steps:
+        training.scheduler.step_update(step)
+        found.append(training.optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_the_rate_rises_over_a_tenth_of_the_steps_and_falls_to_a_hundredth(start):
+    training = start(epochs=10)  # 200 steps
+    first, peak, middle, last = rates(training, (0, 20, 100, 199))
+    assert first == pytest.approx(FAST.lr / 100)
+    assert peak == pytest.approx(FAST.lr, rel=0.03)
+    assert middle == pytest.approx((FAST.lr + FAST.lr / 100) / 2)  # a cosine is half-way at half time
+    assert last == pytest.approx(FAST.lr / 100, rel=0.02)
+
+
+def test_the_rate_of_the_paper_recipe_never_changes(start):
+    training = start(RECIPES["ultralight"])
+    assert rates(training, (0, 1, 20, 39)) == pytest.approx([1e-4] * 4)
+
+
+def test_only_weights_of_two_and_more_dimensions_decay(start):
+    groups = start().optimizer.param_groups
+    for group in groups:
+        decayed = group["weight_decay"] > 0
+        assert all((p.ndim > 1) == decayed for p in group["params"])
+    assert sum(p.numel() for g in groups for p in g["params"]) == 27353
+
+
+def test_scales_give_legal_sides_and_labels_stay_labels(start):
+    training = start(replace(FAST, scales=(0.75, 1.0, 1.25, 1.5)))
+    x, y = torch.rand(2, 1, 128, 128), torch.randint(0, 3, (2, 128, 128))
+    sides = set()
+    for step in range(40):
+        scaled, labels = training._scaled(x, y, step)
+        assert scaled.shape[-2:] == labels.shape[-2:]
+        assert set(labels.unique().tolist()) <= {0, 1, 2}
+        sides.add(scaled.shape[-1])
+    assert sides == {96, 128, 160, 192}  # 0.75, 1, 1.25, 1.5 of 128, multiples of 32
+
+
+def test_an_epoch_counts_its_steps_and_the_best_epoch_is_kept(start):
+    training = start()
+    rows = [training.run_epoch(), training.run_epoch()]
+    assert [row.epoch for row in rows] == [1, 2]
+    assert training.steps == 40
+    assert training.done
+    best = max(rows, key=lambda row: row.dice)
+    assert training.best.dice == best.dice
+    assert training.best_epoch == best.epoch
+    # The kept weights are those of the best epoch, not of the last.
+    same = all(torch.equal(training.best_state[k], v) for k, v in training.net.state_dict().items())
+    assert same == (training.best_epoch == 2)
+
+
+def test_training_lowers_the_loss(start):
+    training = start(epochs=3)
+    first, *_, last = [training.run_epoch().train_loss for _ in range(3)]
+    assert last < first
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_reason(start):
+    with pytest.raises(TrainingFailed, match=r"loss is nan in epoch 1"):
+        start(replace(FAST, lr=float("inf"), clip=None, warmup=0.0)).run_epoch()
