@@ -56,7 +56,16 @@ RECIPES: Mapping[str, Recipe] = {
         cosine=True,
         batch=16,
         clip=1.0,
-        augment=Augment(),
+        # Few steps: strong changes, above all those that blur texture, cost more than they give.
+        augment=Augment(
+            rotation=0.0,
+            scale=0.1,
+            shift=0.0,
+            brightness=0.1,
+            contrast=0.1,
+            gamma=0.1,
+            noise=0.01,
+        ),
     ),
     "ultralight": Recipe(
         source="UltraLightUNet, section 4.1 and appendix A.3; one scale per step instead of three steps per "
