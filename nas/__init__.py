@@ -85,8 +85,8 @@ def search(
         constraint: e.g. "params<=0.5M", or several of them; "none" for no bound at all.
         store: folder of the store.
         study: name of the study; by default made of space and data.
-        options: fields of `nas.settings.Study` and `nas.settings.Run`: data, size, trials, epochs, seed,
-            device, workers, recipe, fit, ...
+        options: fields of `nas.settings.Study` and `nas.settings.Run`: data, size, trials, epochs,
+            seed, device, workers, recipe, fit, ...
 
     Raises:
         InvalidInput: a choice, the data or the store does not allow it.

@@ -1,4 +1,4 @@
-"""What is known without a study: spaces, blocks, published networks; as rows, tables and markdown."""
+"""What is known without a study: spaces, blocks, published networks; as rows and tables."""
 
 import inspect
 import re
@@ -41,7 +41,7 @@ def space_table(spaces: Sequence[Space]) -> Table:
 
 
 def dimension_table(space: Space) -> Table:
-    """Return the dimensions of a space; those that differ in their last number alone share a row."""
+    """Return the dimensions of a space; one row where they differ in their last number alone."""
     rows = []
     for (_, values), group in groupby(space.dimensions.items(), key=_family):
         names = [name for name, _ in group]
@@ -121,7 +121,7 @@ def baseline_rules(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return how the figures were counted."""
     rules = sorted({r["paper_rule"] for r in rows})
     lines = [
-        "\nparams: live ones; + discarded: with the heads whose output the published program throws away",
+        "\nparams: live ones; + discarded: with the heads whose output the published program drops",
         "macs: multiply-adds of convolutions and matrix products alone",
         *(f"paper's cost: {rule}" for rule in rules),
     ]
@@ -155,7 +155,7 @@ def _kind(dimension: object) -> str:
 
 
 def _family(item: tuple[str, Any]) -> tuple[str, Any]:
-    """Return what neighbouring dimensions have in common if they are one setting of several stages."""
+    """Return what neighbouring dimensions share if they are one setting of several stages."""
     name, dimension = item
     return re.sub(r"_\d+$", "", name), dimension
 

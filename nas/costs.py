@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and peak activation memory from one traced forward pass, without computing it."""
+"""Parameters, multiply-adds and peak activations from one traced forward pass, not computed."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ class Costs:
         params: learned parameters.
         macs: multiply-adds of convolutions and matrix products for one image; biases, norms,
             activations and interpolation count 0 (torch's counter, halved).
-        memory_mib: largest sum of live float32 activations, input included, during inference on one image.
+        memory_mib: largest sum of live float32 activations, input included, in inference on one
+            image.
     """
 
     params: int
@@ -43,7 +44,7 @@ def measure_costs(arch: Arch, size: int) -> Costs:
 
 
 def trace(net: nn.Module, shape: Sequence[int]) -> Costs:
-    """Return the costs of a net whose parameters are on the meta device, for one input of `shape`."""
+    """Return the costs of a net on the meta device for one input of `shape`."""
     with torch.no_grad(), _Trace() as traced:
         net(torch.empty(tuple(shape), device="meta"))
     params = sum(p.numel() for p in net.parameters())
@@ -54,14 +55,18 @@ class _Trace(TorchDispatchMode):
     """Count flops and follow the storages that operators create until they are freed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.live_bytes = 0
         self.peak_bytes = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(
-        self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = _shapes_only(func, args, kwargs or {})
         count = flop_registry.get(func.overloadpacket)

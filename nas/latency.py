@@ -49,7 +49,8 @@ def measure_latency(
 ) -> Latency:
     """Time forward passes, one at a time, on the net's device in eval mode.
 
-    Repeats until the 95 % interval of the median is narrower than 5 % of it, or after 400 passes or 10 s.
+    Repeats until the 95 % interval of the median is narrower than 5 % of it, or after 400 passes
+    or 10 s.
     The caller holds the device alone (`nas.slot`).
 
     Args:
@@ -72,7 +73,7 @@ def measure_latency(
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the median by order statistics (normal approximation)."""
+    """Return the 95 % interval of the median by order statistics, in normal approximation."""
     ordered = sorted(values)
     half = 1.96 * math.sqrt(len(ordered)) / 2
     low = max(0, math.floor(len(ordered) / 2 - half))

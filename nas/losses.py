@@ -30,7 +30,8 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Return 1 - the Dice of probabilities, over the batch's pixels, mean over foreground classes.
 
-    Source: Milletari et al., V-Net, 3DV 2016, equation 3, without squares; +1 keeps empty masks finite.
+    Source: Milletari et al., V-Net, 3DV 2016, equation 3, without squares; +1 keeps empty
+    masks finite.
     Shape: (N, K, H, W), (N, H, W) integer labels -> ()
     """
     shared, total = _overlap(logits, target)
@@ -38,7 +39,7 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - the intersection over union of probabilities per image, mean over images and classes.
+    """Return 1 - the intersection over union of probabilities, mean over images and classes.
 
     Source: UltraLightUNet appendix A.3; +1 keeps empty masks finite.
     Shape: (N, K, H, W), (N, H, W) integer labels -> ()

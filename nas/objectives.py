@@ -25,8 +25,8 @@ class Objective:
         unit: of the stored value, "" for counts and scores.
         units: what may stand behind a number in a constraint -> factor to `unit`; empty for scores,
             which cannot be known before training and so cannot be constraints.
-        read: takes the value from an evaluation, costs also from `nas.costs.Costs`; None where it was
-            not measured.
+        read: takes the value from an evaluation, costs also from `nas.costs.Costs`; None where it
+            was not measured.
         title: for axes and table heads.
     """
 
@@ -49,10 +49,17 @@ OBJECTIVES: Mapping[str, Objective] = {
         Objective("iou", "maximize", "", {}, operator.attrgetter("iou"), "IoU"),
         Objective("params", "minimize", "", _COUNT, operator.attrgetter("params"), "parameters"),
         Objective("macs", "minimize", "", _COUNT, operator.attrgetter("macs"), "multiply-adds"),
-        Objective("flops", "minimize", "", _COUNT, lambda e: 2 * e.macs, "FLOPs (2 x multiply-adds)"),
+        Objective(
+            "flops", "minimize", "", _COUNT, lambda e: 2 * e.macs, "FLOPs (2 x multiply-adds)"
+        ),
         Objective("latency", "minimize", "ms", _TIME, _latency, "latency"),
         Objective(
-            "memory", "minimize", "MiB", _SIZE, operator.attrgetter("memory_mib"), "peak activations"
+            "memory",
+            "minimize",
+            "MiB",
+            _SIZE,
+            operator.attrgetter("memory_mib"),
+            "peak activations",
         ),
     )
 }
@@ -65,7 +72,9 @@ def find_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
         InvalidInput: a name is unknown or repeated, or there are none or more than four.
     """
     if not 1 <= len(names) <= 4:
-        raise InvalidInput(f"a study has one to four objectives, got {len(names)}: {','.join(names)!r}")
+        raise InvalidInput(
+            f"a study has one to four objectives, got {len(names)}: {','.join(names)!r}"
+        )
     if len(set(names)) < len(names):
         raise InvalidInput(f"objectives must differ, got {','.join(names)!r}")
     return tuple(_find(name, OBJECTIVES, "objective") for name in names)
@@ -89,7 +98,9 @@ def parse_limit(text: str, relation: str = "<=") -> Limit:
     Raises:
         InvalidInput: it has another form, an unknown or uncostable name, no unit or a wrong one.
     """
-    match = re.fullmatch(rf"\s*([\w-]+)\s*{re.escape(relation)}\s*([\d.eE+-]+?)\s*([a-zA-Z%]*)\s*", text)
+    match = re.fullmatch(
+        rf"\s*([\w-]+)\s*{re.escape(relation)}\s*([\d.eE+-]+?)\s*([a-zA-Z%]*)\s*", text
+    )
     costs = {name: o for name, o in OBJECTIVES.items() if o.units}
     if match is None:
         raise InvalidInput(
@@ -110,7 +121,9 @@ def parse_limit(text: str, relation: str = "<=") -> Limit:
 
 def _find(name: str, known: Mapping[str, Objective], what: str) -> Objective:
     if name not in known:
-        raise InvalidInput(f"{what} must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+        raise InvalidInput(
+            f"{what} must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}"
+        )
     return known[name]
 
 

@@ -1,4 +1,4 @@
-"""From what a user chose to a complete plan: the study, the run, the store. Nothing is written here."""
+"""From what a user chose to a complete plan: the study, the run, the store. Writes nothing."""
 
 import dataclasses
 import os
@@ -33,8 +33,8 @@ class Defaults:
         size: of the input for a folder of images, pixels.
         phantom_size: of the input for the embedded images.
         gpus_per_trial: share of a GPU.
-        cost_factor: candidates may cost this many times the multiply-adds of the costliest of the first
-            three baselines; None: any.
+        cost_factor: candidates may cost this many times the multiply-adds of the costliest of the
+            first three baselines; None: any.
     """
 
     trials: int
@@ -69,8 +69,9 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     """Check a user's choices and fill in the defaults of the device.
 
     Args:
-        options: fields of `Study` and `Run` and "store", as typed; absent or None where the user said nothing.
-            "constraints" may be ("none",) for no constraint at all, "device" may be "auto".
+        options: fields of `Study` and `Run` and "store", as typed; absent or None where the user
+            said nothing. "constraints" may be ("none",) for no constraint at all, "device" may be
+            "auto".
 
     Raises:
         InvalidInput: a choice is unknown, out of range or does not fit another.
@@ -132,7 +133,11 @@ def find_device(name: str) -> str:
     Raises:
         InvalidInput: the device is unknown or not there.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         return next(device for device, usable in there.items() if usable)
     if name not in there:
@@ -163,12 +168,13 @@ def _check(study: Study, run: Run) -> None:
         raise InvalidInput(f"seed must be from 0 to {_LAST_SEED}, got {study.seed}")
     if not re.fullmatch(r"\w[^/\0]{0,99}", study.name):
         raise InvalidInput(
-            f"study must start with a letter or digit, have no '/' and at most 100 signs, got {study.name!r}"
+            "study must start with a letter or digit, have no '/' and at most 100 signs, "
+            f"got {study.name!r}"
         )
     there = torch.cuda.device_count() if study.device == "cuda" else 0
     if not 0 <= run.gpus_per_trial <= there:
         raise InvalidInput(
-            f"gpus_per_trial must be from 0 to {there}, the GPUs that device {study.device!r} offers, "
+            f"gpus_per_trial must be from 0 to {there}, the GPUs of device {study.device!r}, "
             f"got {run.gpus_per_trial:g}"
         )
     for name, seconds in {"time": run.seconds, "trial_timeout": run.trial_timeout}.items():
@@ -195,7 +201,9 @@ def _data(text: str) -> str:
         return text
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise InvalidInput(f"data must be 'phantom' or a folder with images/ and masks/, got {text!r}")
+        raise InvalidInput(
+            f"data must be 'phantom' or a folder with images/ and masks/, got {text!r}"
+        )
     return str(folder.resolve())
 
 

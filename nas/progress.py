@@ -18,7 +18,7 @@ from nas.study import StudyDriver
 
 
 class TerminalWatcher(Watcher):
-    """Draws one bar for the data and one for the trials, and tells what ended; use it as a context."""
+    """Draws one bar for the data and one for the trials, and tells what ended; a context."""
 
     def __init__(self) -> None:
         columns = (

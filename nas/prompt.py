@@ -1,4 +1,4 @@
-"""What the commands share at the prompt: one line and an exit code for every failure, options, types."""
+"""What the commands share: one line and an exit code for every failure, options, types."""
 
 import json
 import re

@@ -41,7 +41,8 @@ class Recipe:
     def steps_per_epoch(self, images: int) -> int:
         """Return the steps of one epoch: one pass over the images, but never fewer than 20 steps.
 
-        Small sets would otherwise be trained for too few steps; their images are then drawn several times.
+        Small sets would otherwise be trained for too few steps; their images are then drawn several
+        times.
         """
         return max(_MIN_STEPS, ceil(images / self.batch))
 
@@ -68,8 +69,8 @@ RECIPES: Mapping[str, Recipe] = {
         ),
     ),
     "ultralight": Recipe(
-        source="UltraLightUNet, section 4.1 and appendix A.3; one scale per step instead of three steps per "
-        "batch, AdamW's default weight decay where the paper gives none",
+        source="UltraLightUNet, section 4.1 and appendix A.3; one scale per step instead of three "
+        "steps per batch, AdamW's default weight decay where the paper gives none",
         loss="ce+iou",
         lr=1e-4,
         weight_decay=1e-2,

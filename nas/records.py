@@ -18,7 +18,8 @@ class Trial:
     Attributes:
         number: counted from 0.
         state: one of `STATES`. "reused" has the values of an equal arch trained before, here or in
-            another study of the store; "stopped" ended before its budget; "infeasible" was never trained.
+            another study of the store; "stopped" ended before its budget; "infeasible" was never
+            trained.
         reason: why it is infeasible, stopped or failed; else "".
         baseline: name of the published network that the arch is, or None.
         arch: what was proposed; None if the driver died while proposing.

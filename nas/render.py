@@ -74,14 +74,14 @@ def plan_table(plan: Plan, *, bounded: bool) -> Table:
 
 
 def data_lines(study: Study, prepared: Prepared) -> list[str]:
-    """Return what the data turned out to be, what was left out, and the length of a full training."""
+    """Return what was left out of the data, what they are, and the length of a full training."""
     parts = ", ".join(f"{len(prepared.split[part])} {part}" for part in ("train", "val", "test"))
     channels = "grey" if prepared.in_channels == 1 else "colour"
     steps = find_recipe(study.recipe).steps_per_epoch(len(prepared.split["train"]))
     lines = [f"left out {line}" for line in prepared.skipped]
     lines.append(
         f"images: {parts} (test is not read), {channels}, {max(2, prepared.classes)} labels; "
-        f"budget: {study.epochs} epochs x {steps} steps = {study.epochs * steps} optimiser steps a trial"
+        f"budget of a trial: {study.epochs} epochs x {steps} = {study.epochs * steps} steps"
     )
     return lines
 
@@ -195,7 +195,8 @@ def _scores(trial: Trial) -> list[str]:
         return []
     lines = [
         f"Dice {e.dice:.4f}, IoU {e.iou:.4f} on validation images, best epoch {e.best_epoch}",
-        f"{e.epochs} of {e.full_epochs} epochs, {e.steps} steps, {e.train_seconds:.1f} s, seed {e.seed}",
+        f"{e.epochs} of {e.full_epochs} epochs, {e.steps} steps, {e.train_seconds:.1f} s, "
+        f"seed {e.seed}",
     ]
     if e.latency:
         passes = f"{e.latency.repeats} passes, rig {e.latency.rig}"

@@ -98,6 +98,7 @@ class ProposalSearcher(Searcher):
         self.fatal: Exception | None = None
         self.stopper = _Deadline(self, run.seconds)
         self._live: dict[str, Proposal] = {}  # Tune's trial id -> proposal
+        self._worker_freed = False
         self._again: deque[Proposal] = deque()
         self._attempts: dict[int, int] = {}
         self._rows: dict[int, dict[str, float]] = {}
@@ -113,6 +114,9 @@ class ProposalSearcher(Searcher):
         if self.fatal is not None or self.stopper.stop_all():
             return str(Searcher.FINISHED)
         if len(self._live) > self.run.workers:  # one beyond those in training waits
+            return None
+        if self._worker_freed:  # it takes the one that waits first, then there is time to propose
+            self._worker_freed = False
             return None
         proposal = None
         with self._fatal():
@@ -142,6 +146,7 @@ class ProposalSearcher(Searcher):
         self.on_trial_result(trial_id, result or {})  # Tune hands the last rows only to this call
         proposal = self._live.pop(trial_id, None)
         if proposal is not None:
+            self._worker_freed = True
             self._rows.pop(proposal.number, None)
             with self._fatal():
                 self._finish(proposal, result or {}, error)

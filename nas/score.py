@@ -28,7 +28,9 @@ class Scores:
 
 
 @torch.inference_mode()
-def score(net: nn.Module, samples: Samples, prepared: Prepared, loss: Loss, slot: DeviceSlot) -> Scores:
+def score(
+    net: nn.Module, samples: Samples, prepared: Prepared, loss: Loss, slot: DeviceSlot
+) -> Scores:
     """Score a net on whole images, in eval mode.
 
     Args:
@@ -42,7 +44,9 @@ def score(net: nn.Module, samples: Samples, prepared: Prepared, loss: Loss, slot
     losses, dices, ious = [], [], []
     for rows, height, width in _batches(samples):
         with slot.shared():
-            x = normalise(to_unit(samples.images[rows, :, :height, :width]), prepared.mean, prepared.std)
+            x = normalise(
+                to_unit(samples.images[rows, :, :height, :width]), prepared.mean, prepared.std
+            )
             logits = predict(net, x, size=prepared.size, fit=prepared.fit)
         truth, guess = samples.masks[rows, :height, :width], labels(logits)
         losses.append(loss(logits.float(), truth) * len(truth))
@@ -69,8 +73,8 @@ def _batches(samples: Samples) -> Iterator[tuple[slice, int, int]]:
 def predict(net: nn.Module, x: Tensor, *, size: int, fit: str) -> Tensor:
     """Return logits of whole images.
 
-    With fit "resize" the images have the network's size already. With "crop", windows of `size` slide over
-    each image with a quarter of overlap and are averaged with Gaussian weights.
+    With fit "resize" the images have the network's size already. With "crop", windows of `size`
+    slide over each image with a quarter of overlap and are averaged with Gaussian weights.
 
     Shape: (N, C, H, W) -> (N, classes, H, W)
     """
@@ -84,5 +88,3 @@ def predict(net: nn.Module, x: Tensor, *, size: int, fit: str) -> Tensor:
     )
     assert isinstance(out, Tensor)
     return out
-
-

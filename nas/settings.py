@@ -1,4 +1,4 @@
-"""A study's settings: what makes two runs the same search. Immutable, JSON-able, free of Ray and Optuna."""
+"""A study's settings: what makes two runs the same search. Immutable, JSON-able values."""
 
 import dataclasses
 import hashlib
@@ -90,7 +90,7 @@ class Study:
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{arch_key}".encode()).digest()[:4])
 
     def recipe_key(self, fingerprint: str) -> str:
-        """Return the key under which evaluations can be reused: data, recipe, budget, seed, device kind.
+        """Return the key under which evaluations can be reused: data, recipe, budget, seed, device.
 
         Args:
             fingerprint: of the prepared data.

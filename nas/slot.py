@@ -1,8 +1,8 @@
 """One device, many trainings or one stopwatch: a lock between processes of one machine.
 
-Training holds the device shared, for one step at a time; a latency measurement holds it alone. The locks are
-the kernel's, so a killed process lets go. A turnstile keeps trainings from starving the stopwatch: it must
-be passed to take the device, and the stopwatch blocks it while it waits.
+Training holds the device shared, for one step at a time; a latency measurement holds it alone. The
+locks are the kernel's, so a killed process lets go. A turnstile keeps trainings from starving the
+stopwatch: it must be passed to take the device, and the stopwatch blocks it while it waits.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Train one network, epoch by epoch, so that a killed training goes on to the bit from its last epoch."""
+"""Train one network epoch by epoch; a killed training goes on to the bit from its last epoch."""
 
 import copy
 import io
@@ -71,7 +71,7 @@ class Training:
         self.seconds = 0.0
         self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
         self.multiple = arch.multiple
-        self.net = build(arch).to(self.device, memory_format=_memory_format(self.device))
+        self.net = build(arch).to(self.device).to(memory_format=_memory_format(self.device))
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(
             data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed
@@ -83,6 +83,7 @@ class Training:
         self.best: Scores | None = None
         self.best_epoch = 0
         self.best_state: dict[str, Tensor] = {}
+        self.curve: list[Epoch] = []
 
     @property
     def done(self) -> bool:
@@ -109,7 +110,8 @@ class Training:
             self.best_state = copy.deepcopy(self.net.state_dict())
         seconds = time.perf_counter() - start
         self.seconds += seconds
-        return Epoch(self.epoch, train_loss, scores.loss, scores.dice, seconds)
+        self.curve.append(Epoch(self.epoch, train_loss, scores.loss, scores.dice, seconds))
+        return self.curve[-1]
 
     def _train(self) -> float:
         self.net.train()
@@ -144,7 +146,9 @@ class Training:
         if side == x.shape[-1]:
             return x, y
         x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return x, F.interpolate(y[:, None].float(), (side, side), mode="nearest-exact")[:, 0].to(y.dtype)
+        return x, F.interpolate(y[:, None].float(), (side, side), mode="nearest-exact")[:, 0].to(
+            y.dtype
+        )
 
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on, or nothing.
@@ -160,6 +164,7 @@ class Training:
             "best": asdict(self.best) if self.best else None,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
+            "curve": [asdict(epoch) for epoch in self.curve],
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -173,11 +178,10 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = Scores(**state["best"]) if state["best"] else None
         self.best_epoch, self.best_state = state["best_epoch"], state["best_state"]
+        self.curve = [Epoch(**row) for row in state["curve"]]
 
 
-def _schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
-) -> CosineLRScheduler:
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> CosineLRScheduler:
     """Warm up linearly, then follow a cosine to 1 % of the peak, or stay at the peak."""
     return CosineLRScheduler(
         optimizer,

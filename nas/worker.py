@@ -5,8 +5,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -41,8 +40,8 @@ class Worker(tune.Trainable):
         """Forget the last candidate and begin the next."""
         self._config = new_config
         self._candidate: Candidate | None = None
+        self._reported = 0  # epochs; a continued training begins with those of its checkpoint
         self._began = time.time()
-        self._watch(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -66,7 +65,10 @@ class Worker(tune.Trainable):
         self._end()
 
     def _work(self) -> dict[str, Any]:
-        candidate = self._candidate = self._candidate or self._begin()
+        if self._candidate is None:
+            self._watch()
+            self._candidate = self._begin()
+        candidate = self._candidate
         known = self._config["known"]
         if known is not None:
             evaluation = Evaluation.from_json(known | {"latency": candidate.latency().to_json()})
@@ -76,17 +78,11 @@ class Worker(tune.Trainable):
             latency = candidate.latency()
             if any(limit.excess(latency.latency_ms) > 0 for limit in limits):
                 return self._done(too_slow=json.dumps(latency.to_json()))
-        rows = []
         start = time.perf_counter()
         while not candidate.done and time.perf_counter() - start < _REPORT_SECONDS:
-            epoch = candidate.run_epoch()
-            rows.append({
-                "epoch": epoch.epoch,
-                "train_loss": epoch.train_loss,
-                "val_loss": epoch.val_loss,
-                "dice": epoch.dice,
-                "seconds": epoch.seconds,
-            })  # fmt: skip
+            candidate.run_epoch()
+        rows = [asdict(epoch) for epoch in candidate.training.curve[self._reported :]]
+        self._reported += len(rows)
         if not candidate.done:
             return {"rows": rows, "done": False}
         return self._done(rows=rows, evaluation=json.dumps(candidate.finish().to_json()))
@@ -122,9 +118,10 @@ class Worker(tune.Trainable):
             self._candidate.close()
             self._candidate = None
 
-    def _watch(self, config: Mapping[str, Any]) -> None:
+    def _watch(self) -> None:
         """End the process when a candidate hangs; it leaves a file that says where."""
-        faulthandler.cancel_dump_traceback_later()
-        if config["timeout"] is not None:
-            self._hang_file = open(Path(config["hang_file"]), "w")  # noqa: SIM115
-            faulthandler.dump_traceback_later(config["timeout"], exit=True, file=self._hang_file)
+        if self._config["timeout"] is not None:
+            self._hang_file = open(self._config["hang_file"], "w")  # noqa: SIM115
+            faulthandler.dump_traceback_later(
+                self._config["timeout"], exit=True, file=self._hang_file
+            )

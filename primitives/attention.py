@@ -1,6 +1,7 @@
 """Channel and spatial attention of UltraLightUNet (CMFA is the first followed by the second).
 
-Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.2, equations 3 to 5.
+Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.2,
+equations 3 to 5.
 Reference code: the authors' published 2D program.
 Departures: none.
 """
@@ -16,7 +17,7 @@ from primitives.core.layers import check_odd
 
 @block("channel-attention", role="attention", init="normal-0.02")
 class ChannelAttention(nn.Module):
-    """Weigh channels by a shared two-layer perceptron on their global mean and maximum (CA, equation 3).
+    """Weigh channels by one two-layer perceptron on their global mean and maximum (CA, equation 3).
 
     Args:
         channels: channels of the input.

@@ -1,9 +1,10 @@
 """Skip connections of UltraLightUNet: grouped attention gate, classic attention gate, plain sum.
 
-Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.3, equation 6, Table 8;
-the classic gate goes back to Oktay et al., Attention U-Net, MIDL 2018.
+Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.3,
+equation 6, Table 8; the classic gate goes back to Oktay et al., Attention U-Net, MIDL 2018.
 Reference code: the authors' published 2D program.
-Departures: none; equation 6 as printed nests the norms differently from the program, which is followed.
+Departures: none; equation 6 as printed nests the norms differently from the program, which is
+followed.
 """
 
 from typing import ClassVar
@@ -104,4 +105,6 @@ class Add(nn.Module):
 
 def _check_even(channels: int) -> None:
     if channels % 2:
-        raise InvalidInput(f"an attention gate halves its channels, so they must be even, got {channels}")
+        raise InvalidInput(
+            f"an attention gate halves its channels, so they must be even, got {channels}"
+        )

@@ -1,8 +1,10 @@
 """Multi-kernel inverted residual (MKIR) of UltraLightUNet.
 
-Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.1, equations 1 and 2.
+Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.1,
+equations 1 and 2.
 Reference code: the authors' published 2D program.
-Departures: none. With one 3x3 branch it is the plain inverted residual of the paper's Mobile UNet row (Table 4).
+Departures: none. With one 3x3 branch it is the plain inverted residual of the paper's Mobile UNet
+row (Table 4).
 """
 
 from math import gcd
@@ -42,7 +44,9 @@ class MultiKernelDepthwise(nn.Module):
         super().__init__()
         self.series, self.concat = series, concat
         self.branches = nn.ModuleList(
-            nn.Sequential(*conv_bn(channels, channels, kernel, groups=channels), make_activation(act))
+            nn.Sequential(
+                *conv_bn(channels, channels, kernel, groups=channels), make_activation(act)
+            )
             for kernel in kernels
         )
 
@@ -58,11 +62,12 @@ class MultiKernelDepthwise(nn.Module):
 
 @block("mkir", role="stage", init="normal-0.02")
 class MultiKernelInvertedResidual(nn.Module):
-    """Expand, filter with depthwise kernels of several sizes, shuffle, project, add the input (equation 1).
+    """Expand, filter with depthwise kernels, shuffle, project, add the input (equation 1).
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; a bare 1x1 convolution joins the shortcut if they differ.
+        out_channels: channels of the output; a bare 1x1 convolution joins the shortcut if they
+            differ.
         kernels: side lengths in pixels, e.g. "1-3-5".
         expansion: hidden channels / in_channels.
         mode: "parallel" branches see the same input, in "series" x + branch(x) goes on to the next.

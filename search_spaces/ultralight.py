@@ -1,7 +1,8 @@
 """UltraLightUNet as a space.
 
-Every choice of the reference's ablations varies: widths, depth, expansion, kernel sets and attention per stage,
-skip gate, and the modes of the multi-kernel filter. Fixed: pooling, upsampling, one supervised head.
+Every choice of the reference's ablations varies: widths, depth, expansion, kernel sets and
+attention per stage, skip gate, and the modes of the multi-kernel filter. Fixed: pooling,
+upsampling, one supervised head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,13 @@ from primitives.mkir import MultiKernelInvertedResidual
 from search_spaces.core.arch import Arch, BlockSpec, Stage
 from search_spaces.core.space import Baseline, Choice, Int, Point, Space
 
-LEVELS = (1, 2, 3, 4, 5)  # encoder stages from the top down; decoder stages count from the bottom up
+LEVELS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # encoder stages from the top down; decoder stages count from the bottom up
 _MKIR = MultiKernelInvertedResidual.knobs
 _PUBLISHED_RATIOS = (16, 16, 16, 8, 4)  # channel attention of the decoder, deepest stage first
 _ATTENTION = ("ca-sa", "none", "ca", "sa")
@@ -98,7 +105,7 @@ def _canonical_ratio(channels: int, ratio: int) -> int:
 
 
 def decode(point: Point) -> Arch:
-    """Return the arch of a point; stage 5 and the gate's kernel vanish where they have no effect."""
+    """Return the arch of a point; stage 5 and the gate's kernel vanish without an effect."""
     levels = int(point["levels"])
     growth = [int(g) for g in str(point["growth"]).split("-")]
     ratio = point["ca_ratio"]
@@ -133,7 +140,9 @@ def _per_level(name: str, dimension: Choice | Int) -> dict[str, Choice | Int]:
 
 DIMENSIONS: Mapping[str, Choice | Int] = {
     "width": Choice(16, 4, 8, 12, 20, 24, 32, 48, 64),
-    "growth": Choice("1-2-4-6-10", "1-2-4-6-8", "1-2-4-8-16", "1-2-3-4-6", "1-2-2-4-4", "1-1-2-3-4"),
+    "growth": Choice(
+        "1-2-4-6-10", "1-2-4-6-8", "1-2-4-8-16", "1-2-3-4-6", "1-2-2-4-4", "1-1-2-3-4"
+    ),
     "levels": Int(4, 5),
     **_per_level("depth", Int(1, 3)),
     "encoder_expansion": Choice(*_MKIR["expansion"]),
@@ -158,16 +167,23 @@ _BASE: Point = {
 }
 _NO_ATTENTION = {f"decoder_attention_{level}": "none" for level in LEVELS}
 _BOTH_ATTENTION = {f"encoder_attention_{level}": "ca-sa" for level in LEVELS}
-_RULE = "multiply-adds of a module-hook counter at 256x256, with norms, activations, biases and all four heads"
+_RULE = (
+    "multiply-adds of a module-hook counter at 256x256, with norms, activations, biases and all "
+    "four heads"
+)
 
 
 def _kernels(kernels: str) -> dict[str, Value]:
-    return {f"{side}_kernels_{level}": kernels for side in ("encoder", "decoder") for level in LEVELS}
+    return {
+        f"{side}_kernels_{level}": kernels for side in ("encoder", "decoder") for level in LEVELS
+    }
 
 
-def _published(table: str, params: str, cost: str, seed: bool = False, **changes: Value) -> Baseline:
+def _published(
+    table: str, params: str, cost: str, changes: Point, *, seed: bool = False
+) -> Baseline:
     point = {**_BASE, **changes}
-    # The program also runs three 1x1 heads (with bias) on the decoder outputs and drops the results.
+    # The program also runs three 1x1 heads with bias on decoder outputs and drops the results.
     heads = sum(stage.width + 1 for stage in decode(point).decoder[1:4])
     return Baseline(point, table, params, cost, _RULE, heads, seed)
 
@@ -197,23 +213,25 @@ SPACE = Space(
     decode=decode,
     multiple=32,
     baselines={
-        "ultralight-t": _published("Table 1", "0.027M", "0.062G", True, width=4, **_SHORT),
-        "ultralight-s": _published("Table 1", "0.093M", "0.125G", True, width=8),
-        "ultralight-base": _published("Table 1", "0.316M", "0.314G", True),
-        "ultralight-m": _published("Table 1", "1.15M", "0.951G", True, width=32),
-        "ultralight-l": _published("Table 1", "3.76M", "3.19G", True, width=64, **_SHORT),
+        "ultralight-t": _published(
+            "Table 1", "0.027M", "0.062G", {"width": 4, **_SHORT}, seed=True
+        ),
+        "ultralight-s": _published("Table 1", "0.093M", "0.125G", {"width": 8}, seed=True),
+        "ultralight-base": _published("Table 1", "0.316M", "0.314G", {}, seed=True),
+        "ultralight-m": _published("Table 1", "1.15M", "0.951G", {"width": 32}, seed=True),
+        "ultralight-l": _published("Table 1", "3.76M", "3.19G", {"width": 64, **_SHORT}, seed=True),
         "ultralight-mobile-unet": _published(
-            "Tables 4, 6", "0.271M", "0.230G", gate="add", **_NO_ATTENTION, **_kernels("3")
+            "Tables 4, 6", "0.271M", "0.230G", {"gate": "add", **_NO_ATTENTION, **_kernels("3")}
         ),
         "ultralight-mkir": _published(
-            "Tables 4, 6", "0.306M", "0.300G", gate="add", **_NO_ATTENTION
+            "Tables 4, 6", "0.306M", "0.300G", {"gate": "add", **_NO_ATTENTION}
         ),
-        "ultralight-mkir-gag": _published("Table 4", "0.310M", "0.311G", **_NO_ATTENTION),
-        "ultralight-mkir-mkira": _published("Table 4", "0.311M", "0.303G", gate="add"),
-        "ultralight-mkira-encoder": _published("Table 7", "0.321M", "0.346G", **_BOTH_ATTENTION),
-        "ultralight-ag": _published("Table 8", "0.326M", "0.320G", gate="ag"),
+        "ultralight-mkir-gag": _published("Table 4", "0.310M", "0.311G", _NO_ATTENTION),
+        "ultralight-mkir-mkira": _published("Table 4", "0.311M", "0.303G", {"gate": "add"}),
+        "ultralight-mkira-encoder": _published("Table 7", "0.321M", "0.346G", _BOTH_ATTENTION),
+        "ultralight-ag": _published("Table 8", "0.326M", "0.320G", {"gate": "ag"}),
         **{
-            f"ultralight-k{kernels}": _published("Table 5", *printed, **_kernels(kernels))
+            f"ultralight-k{kernels}": _published("Table 5", *printed, _kernels(kernels))
             for kernels, printed in _KERNEL_ROWS.items()
         },
     },

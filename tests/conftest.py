@@ -17,7 +17,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="session")
 def handle(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> StudyHandle:
-    """A study to look at only, called demo, in a store called read; tests that write make their own."""
+    """A study called demo in a store called read, to look at only."""
     return write_study(tmp_path_factory.mktemp("stores") / "read", prepared)
 
 

@@ -39,14 +39,16 @@ MISUSES = {
     "serch": "no such command 'serch'; did you mean 'search'?; see `nas --help`",
     "data chek few": "no such command 'chek'; did you mean 'check'?; see `nas data --help`",
     "--sped": "no such option '--sped'; see `nas --help`",
-    "search --sapce x": "no such option '--sapce'; did you mean '--space'?; see `nas search --help`",
+    "search --sapce x": "no such option '--sapce'; did you mean '--space'?; "
+    "see `nas search --help`",
     "search": "a search needs --space; see `nas search --help`",
     "search --space ultralight": "a search needs --objective; see `nas search --help`",
-    "search --space ultralite --objective dice": "space must be one of ultralight, got 'ultralite'; "
-    "did you mean 'ultralight'?",
-    "search --space ultralight --objective dise --constraint none": f"objective must be one of {OBJECTIVES}, "
-    "got 'dise'; did you mean 'dice'?",
-    "search --space ultralight --objective dice, --constraint none": f"objective must be one of {OBJECTIVES}, got ''",
+    "search --space ultralite --objective dice": "space must be one of ultralight, "
+    "got 'ultralite'; did you mean 'ultralight'?",
+    "search --space ultralight --objective dise --constraint none": "objective must be one of "
+    f"{OBJECTIVES}, got 'dise'; did you mean 'dice'?",
+    "search --space ultralight --objective dice, --constraint none": "objective must be one of "
+    f"{OBJECTIVES}, got ''",
     "search --space ultralight --objective dice,dice": "objectives must differ, got 'dice,dice'",
     "search --space ultralight --objective dice,iou,params,macs,flops": "a study has one to four "
     "objectives, got 5: 'dice,iou,params,macs,flops'",
@@ -62,7 +64,8 @@ MISUSES = {
     "params, macs, flops, latency, memory, got 'dice'",
     f"{SEARCH} --constraint 'params<=-1M'": "the bound of a constraint must be positive, "
     "got 'params<=-1M'",
-    f"{SEARCH} --size 50": "size must be a multiple of 32 for space 'ultralight', got 50; 64 would do",
+    f"{SEARCH} --size 50": "size must be a multiple of 32 for space 'ultralight', got 50; "
+    "64 would do",
     f"{SEARCH} --size -32": "size must be a multiple of 32 for space 'ultralight', got -32; "
     "32 would do",
     f"{SEARCH} --size big": "invalid value for '--size': 'big' is not a valid integer; "
@@ -71,7 +74,7 @@ MISUSES = {
     f"{QUICK} --epochs -2": "epochs must be 1 or more, got -2",
     f"{QUICK} --workers 0": "workers must be 1 or more, got 0",
     f"{QUICK} --device cpu --gpus-per-trial 0.5": "gpus_per_trial must be from 0 to 0, the GPUs "
-    "that device 'cpu' offers, got 0.5",
+    "of device 'cpu', got 0.5",
     f"{QUICK} --seed -1": "seed must be from 0 to 2147483647, got -1",
     f"{QUICK} --time 3": "invalid value for '--time': a time reads 90s, 30m, 2h or 1d, got '3'; "
     "see `nas search --help`",
@@ -104,7 +107,8 @@ MISUSES = {
     "search --file text.toml": "trials must be a whole number, got '3'",
     "search --file none.toml": "none.toml cannot be read: no such file or directory",
     "front demo": "no store in HERE/nas-store: `nas search` makes one, --store names another",
-    "front demo --under latency=20": "latency needs a unit (us, ms, s), got 'latency=20' with no unit",
+    "front demo --under latency=20": "latency needs a unit (us, ms, s), "
+    "got 'latency=20' with no unit",
     "status photos": "no store in HERE/photos: `nas search` makes one, --store names another",
     "status other": "HERE/other/nas.db is not a store of nas; name another --store",
     "status newer": "store HERE/newer is of version 99, this program reads up to 1; update it",
@@ -115,7 +119,8 @@ MISUSES = {
     "spaces ultraheavy": "space must be one of ultralight, got 'ultraheavy'; "
     "did you mean 'ultralight'?",
     "baselines --space x": "space must be one of ultralight, got 'x'",
-    "bench --size 100": "size must be a multiple of 32 for space 'ultralight', got 100; 96 would do",
+    "bench --size 100": "size must be a multiple of 32 for space 'ultralight', "
+    "got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
     "data check photos": "data must be a folder with images/ and masks/, photos has no images",

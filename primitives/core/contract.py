@@ -84,5 +84,7 @@ def find_block(name: str) -> Block:
     """
     blocks = BLOCKS if name in BLOCKS else load_blocks()  # looking for files takes a while
     if name not in blocks:
-        raise InvalidInput(f"block must be one of {', '.join(blocks)}, got {name!r}{nearest(name, blocks)}")
+        raise InvalidInput(
+            f"block must be one of {', '.join(blocks)}, got {name!r}{nearest(name, blocks)}"
+        )
     return blocks[name]

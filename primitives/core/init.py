@@ -1,4 +1,4 @@
-"""How weights start: the published schemes, in one place. `build` applies them, blocks only name one."""
+"""How weights start: the published schemes. `build` applies them, blocks only name one."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ def _default(module: nn.Module) -> None:
 
 
 def _normal_002(module: nn.Module) -> None:
-    """Fill convolutions from N(0, 0.02^2), biases with 0, norms with 1 and 0 (UltraLightUNet's code)."""
+    """Fill convolutions from N(0, 0.02^2), biases with 0, norms with 1 and 0 (UltraLightUNet)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.02)

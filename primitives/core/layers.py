@@ -25,9 +25,13 @@ def make_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def conv_bn(in_channels: int, out_channels: int, kernel: int = 1, groups: int = 1, bias: bool = False) -> list[nn.Module]:
+def conv_bn(
+    in_channels: int, out_channels: int, kernel: int = 1, groups: int = 1, bias: bool = False
+) -> list[nn.Module]:
     """Return a "same"-padded convolution and its batch norm."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=bias)
+    conv = nn.Conv2d(
+        in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=bias
+    )
     return [conv, nn.BatchNorm2d(out_channels)]
 
 

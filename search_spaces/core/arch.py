@@ -148,8 +148,10 @@ class Arch:
         """
         if data["version"] > VERSION:
             raise InvalidInput(
-                f"arch JSON is of version {data['version']}, this program reads up to {VERSION}; update it"
+                f"arch JSON is of version {data['version']}, this program reads up to {VERSION}; "
+                "update it"
             )
+        roles: dict[str, Any] = {role: BlockSpec.from_json(data[role]) for role in _ROLES}
         return cls(
             encoder=tuple(Stage.from_json(stage) for stage in data["encoder"]),
             decoder=tuple(Stage.from_json(stage) for stage in data["decoder"]),
@@ -157,7 +159,7 @@ class Arch:
             in_channels=data["in_channels"],
             classes=data["classes"],
             ndim=data["ndim"],
-            **{role: BlockSpec.from_json(data[role]) for role in _ROLES},
+            **roles,
         )
 
     def rows(self) -> Iterator[tuple[str, ...]]:
@@ -177,7 +179,9 @@ class Arch:
         header = ("stage", "scale", "width", "depth", "block", "attention")
         table = [header, *self.rows()]
         sizes = [max(len(row[i]) for row in table) for i in range(len(header))]
-        lines = ["  ".join(c.ljust(n) for c, n in zip(row, sizes, strict=True)).rstrip() for row in table]
+        lines = [
+            "  ".join(c.ljust(n) for c, n in zip(row, sizes, strict=True)).rstrip() for row in table
+        ]
         parts = ", ".join(f"{role} {getattr(self, role)}" for role in _ROLES)
         return "\n".join([*lines, f"{parts}; {self.in_channels} in, {self.classes} out"])
 

@@ -1,5 +1,8 @@
 """The only place that assembles a network."""
 
+from collections.abc import Iterable
+from typing import cast
+
 from torch import Tensor, nn
 
 from primitives.core.contract import find_block
@@ -64,15 +67,20 @@ class UNet(nn.Module):
             )
         x = self.stem(x)
         pooled = []
-        for stage, down in zip(self.encoder, self.downs, strict=True):
+        for stage, down in zip(_stages(self.encoder), self.downs, strict=True):
             x = down(stage.attend(stage.blocks(x), self.shared))
             pooled.append(x)
         pooled.pop()  # the bottom: it is the decoder's input
-        for i, (stage, up) in enumerate(zip(self.decoder, self.ups, strict=True)):
+        for i, (stage, up) in enumerate(zip(_stages(self.decoder), self.ups, strict=True)):
             x = up(stage.blocks(stage.attend(x, self.shared)))
             if pooled:
                 x = self.skips[i](x, pooled.pop())
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def _stages(modules: nn.ModuleList) -> Iterable["UNetStage"]:
+    return cast(Iterable[UNetStage], modules)
 
 
 def _check_levels(arch: Arch) -> None:
@@ -80,7 +88,8 @@ def _check_levels(arch: Arch) -> None:
     met = [stage.width for stage in arch.decoder[:-1]]
     if met != above:
         raise InvalidInput(
-            f"decoder stages meet the skips of the level above, so their widths must be {above}, got {met}"
+            "decoder stages meet the skips of the level above, so their widths must be "
+            f"{above}, got {met}"
         )
 
 
@@ -94,7 +103,9 @@ class UNetStage(nn.Module):
         shared: the attention that is not built here.
     """
 
-    def __init__(self, stage: Stage, in_channels: int, attended: int, shared: BlockSpec | None) -> None:
+    def __init__(
+        self, stage: Stage, in_channels: int, attended: int, shared: BlockSpec | None
+    ) -> None:
         super().__init__()
         inputs = [in_channels, *[stage.width] * (stage.depth - 1)]
         self.blocks = nn.Sequential(*(make(stage.block, c, stage.width) for c in inputs))

@@ -105,7 +105,9 @@ class Space:
                 )
         for name, dimension in self.dimensions.items():
             if name not in point:
-                raise InvalidInput(f"a point of {self.name!r} must set every dimension, {name!r} is missing")
+                raise InvalidInput(
+                    f"a point of {self.name!r} must set every dimension, {name!r} is missing"
+                )
             # 3.0 and True equal 3 and 1, but would give an equal network another key.
             if (type(point[name]), point[name]) not in [(type(v), v) for v in dimension.values]:
                 raise InvalidInput(f"{name} must be one of {dimension}, got {point[name]!r}")
@@ -127,7 +129,9 @@ class Space:
         """
         if name not in self.baselines:
             known = ", ".join(self.baselines)
-            raise InvalidInput(f"baseline must be one of {known}, got {name!r}{nearest(name, self.baselines)}")
+            raise InvalidInput(
+                f"baseline must be one of {known}, got {name!r}{nearest(name, self.baselines)}"
+            )
         return self.baselines[name]
 
     def seeds(self) -> Iterator[tuple[str, Baseline]]:

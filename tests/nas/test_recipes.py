@@ -17,7 +17,9 @@ def test_the_paper_recipe_holds_the_published_settings():
     recipe = find_recipe("ultralight")  # section 4.1 and appendix A.3
     assert (recipe.lr, recipe.batch, recipe.clip, recipe.loss) == (1e-4, 16, 0.5, "ce+iou")
     assert recipe.scales == (0.75, 1.0, 1.25)
-    assert not (recipe.augment.flips or recipe.augment.rotation or recipe.augment.noise)
+    assert not (recipe.augment.flips)
+    assert not (recipe.augment.rotation)
+    assert not (recipe.augment.noise)
 
 
 def test_every_recipe_names_a_loss_that_exists():

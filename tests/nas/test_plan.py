@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from nas import space
+from nas.costs import measure_costs
+from nas.objectives import parse_limit
+from nas.plan import DEFAULTS, find_device, make_plan, read_file
+from primitives.core.errors import InvalidInput
+
+CHOICE = {"space": "ultralight", "objectives": ("dice", "latency"), "device": "cpu"}
+
+
+def plan(**options):
+    return make_plan({**CHOICE, **options})
+
+
+def test_what_is_not_chosen_comes_from_the_device():
+    made = plan()
+    assert (made.run.trials, made.study.epochs) == (DEFAULTS["cpu"].trials, DEFAULTS["cpu"].epochs)
+    assert made.study.data == "phantom"
+    assert made.study.name == "ultralight-phantom"
+    assert made.study.size == DEFAULTS["cpu"].phantom_size
+    assert made.study.recipe == "fast"
+
+
+def test_the_default_bound_on_a_cpu_lets_the_first_three_baselines_in():
+    study = plan(size=96).study
+    (limit,) = map(parse_limit, study.constraints)
+    published = space("ultralight").baselines
+    for name in ("ultralight-t", "ultralight-s", "ultralight-base"):
+        costs = measure_costs(space("ultralight").arch(published[name].point), 96)
+        assert limit.excess(costs.macs) <= 0
+    costs = measure_costs(space("ultralight").arch(published["ultralight-m"].point), 96)
+    assert limit.excess(costs.macs) > 0
+
+
+def test_a_constraint_of_the_user_replaces_the_default_and_none_lifts_it():
+    assert plan(constraints=("params<=0.5M",)).study.constraints == ("params<=0.5M",)
+    assert plan(constraints=("none",)).study.constraints == ()
+
+
+def test_a_study_file_is_read_and_its_fields_are_the_plan(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'space = "ultralight"\nobjectives = ["dice", "params"]\nsize = 96\ntrials = 5\n'
+        'epochs = 3\ndevice = "cpu"\nname = "mine"\nstore = "there"\n'
+    )
+    made = make_plan(read_file(path))
+    assert made.study.objectives == ("dice", "params")
+    assert (made.study.size, made.study.epochs, made.run.trials) == (96, 3, 5)
+    assert (made.study.name, str(made.store)) == ("mine", "there")
+
+
+def test_auto_takes_a_device_that_is_there():
+    assert torch.empty(1, device=find_device("auto")).numel() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 100}, r"size must be a multiple of 32 .* got 100; 96 would do"),
+        ({"space": "ultralite"}, "did you mean 'ultralight'"),
+        ({"objectives": ("dise",)}, "did you mean 'dice'"),
+        ({"objectives": ()}, "one to four objectives, got 0"),
+        ({"objectives": ("dice", "dice")}, "objectives must differ"),
+        ({"constraints": ("params<=0.5",)}, "params needs a unit"),
+        ({"constraints": ("latency<=20parsec",)}, "unknown unit 'parsec'"),
+        ({"constraints": ("dice<=0.5M",)}, "must be known before training"),
+        ({"recipe": "slow"}, "recipe must be one of"),
+        ({"sampler": "tpee"}, "did you mean 'tpe'"),
+        ({"fit": "stretch"}, "fit must be 'resize' or 'crop'"),
+        ({"trials": 0}, "trials must be 1 or more, got 0"),
+        ({"epochs": 0}, "epochs must be 1 or more, got 0"),
+        ({"workers": 0}, "workers must be 1 or more, got 0"),
+        ({"seconds": -1.0}, "time must be positive"),
+        ({"data": "/no/such/folder"}, "data must be 'phantom' or a folder"),
+        ({"device": "tpu"}, "device must be one of"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+    ],
+)
+def test_a_wrong_choice_is_refused_with_the_rule_and_the_value(options, message):
+    with pytest.raises(InvalidInput, match=message):
+        plan(**options)
