@@ -1,5 +1,6 @@
 """A search's progress on the terminal, on stderr."""
 
+import sys
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from nas.render import data_lines
 from nas.runner import Watcher
 from nas.study import StudyDriver
 
+_PIPE = 160  # columns where there is no terminal
+
 
 class TerminalWatcher(Watcher):
     """Draws one bar for the data and one for the trials, and tells what ended; a context."""
@@ -28,7 +31,7 @@ class TerminalWatcher(Watcher):
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE)
         self._progress = Progress(*columns, console=self._console)
         self._bars: dict[str, TaskID] = {}
         self._reported: int | None = None  # endings told so far; None before the data were

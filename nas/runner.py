@@ -46,7 +46,7 @@ def run_search(driver: StudyDriver, task: Task, run: Run, watcher: Watcher) -> N
         OSError: weights or checkpoints could not be written; the trials concerned can be continued.
         KeyboardInterrupt: Ctrl-C; trials in training can be continued.
     """
-    folder = driver.store.folder / "ray"
+    folder = driver.store.folder / f"ray-{driver.study.name}"
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier, killed driver left
     folder.mkdir()
     searcher = ProposalSearcher(driver, task, run, watcher, folder)
@@ -199,6 +199,8 @@ class ProposalSearcher(Searcher):
         elif result.get("disk_full"):
             raise OSError(errno.ENOSPC, result["failed"])
         elif result.get("failed"):
+            if "traceback" in result:
+                proposal.trial.set_user_attr("traceback", result["traceback"])
             self._retry_or_fail(proposal, result["failed"], retry=result["retry"])
         elif error:
             self._retry_or_fail(proposal, self._why_dead(proposal), retry=True)
@@ -263,8 +265,10 @@ def _start_ray(run: Run) -> None:
     }
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    joined = "RAY_ADDRESS" in os.environ
     ray.init(
-        num_cpus=None if "RAY_ADDRESS" in os.environ else run.workers,
+        address=None if joined else "local",
+        num_cpus=None if joined else run.workers,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class DeviceSlot:
@@ -24,7 +25,7 @@ class DeviceSlot:
         folder: for the lock files; all processes of a user must name the same.
     """
 
-    def __init__(self, device: torch.device, folder: Path | None = None) -> None:
+    def __init__(self, device: "torch.device", folder: Path | None = None) -> None:
         stem = f"nas-{os.getuid()}-{_device_name(device)}"
         where = folder or Path(tempfile.gettempdir())
         self._gate = os.open(where / f"{stem}.gate", os.O_RDWR | os.O_CREAT, 0o600)
@@ -67,7 +68,9 @@ def _locked(file: int, how: int) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _device_name(device: torch.device) -> str:
+def _device_name(device: "torch.device") -> str:
     if device.type != "cuda":
         return device.type
+    import torch
+
     return f"cuda-{torch.cuda.get_device_properties(device).uuid}"

@@ -73,7 +73,10 @@ def test_the_study_is_complete_when_its_trials_are(driver_of: Opener) -> None:
     driver.record(second, evaluation(second, 0.25), {"worker": 1, "began": 1.0, "ended": 2.0})
     assert driver.ended
     assert [t.state for t in told(driver)] == [TrialState.COMPLETE] * 2
-    assert [t.values for t in told(driver)] == [[0.75, first.costs.params], [0.25, second.costs.params]]
+    assert [t.values for t in told(driver)] == [
+        [0.75, first.costs.params],
+        [0.25, second.costs.params],
+    ]
     assert told(driver)[0].user_attrs["work"] == {"worker": 1, "began": 1.0, "ended": 2.0}
     scores = f"dice 0.75, params {first.costs.params:.4g}"
     assert driver.ledger.lines[0] == f"trial 0 complete: {scores}"

@@ -26,8 +26,8 @@ def make_samples(count, seed):
 def start(tmp_path):
     prepared = Prepared.from_json({
         "cache": "unused", "fingerprint": "0" * 12, "in_channels": 1, "classes": 1, "size": 64,
-        "fit": "resize", "mean": [0.5], "std": [0.25], "split": {"train": [], "val": [], "test": []},
-        "skipped": [], "deep": False,
+        "fit": "resize", "mean": [0.5], "std": [0.25], "skipped": [], "deep": False,
+        "split": {"train": [], "val": [], "test": []},
     })  # fmt: skip
     data = Data(make_samples(4, 0), make_samples(2, 1))
     with DeviceSlot(torch.device("cpu"), tmp_path) as slot:
@@ -49,7 +49,8 @@ def test_the_rate_rises_over_a_tenth_of_the_steps_and_falls_to_a_hundredth(start
     first, peak, middle, last = rates(training, (0, 20, 100, 199))
     assert first == pytest.approx(FAST.lr / 100)
     assert peak == pytest.approx(FAST.lr, rel=0.03)
-    assert middle == pytest.approx((FAST.lr + FAST.lr / 100) / 2)  # a cosine is half-way at half time
+    half_way = (FAST.lr + FAST.lr / 100) / 2  # where a cosine is at half time
+    assert middle == pytest.approx(half_way)
     assert last == pytest.approx(FAST.lr / 100, rel=0.02)
 
 
