@@ -21,7 +21,7 @@ from tests.commands import write_images
 ROOT = Path(__file__).parents[1]
 NAS = (sys.executable, "-c", "from nas.cli import main; main()")
 TRIALS, EPOCHS = 3, 3
-TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'nas_epochs'"
+TABLES = "SELECT 1 FROM sqlite_master WHERE name IN ('nas_epochs', 'nas_evaluations')"
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Search:
             return []
         with sqlite3.connect(self.database, timeout=60) as connection:
             ready = connection.execute(TABLES).fetchall()
-            found = connection.execute(query).fetchall() if ready else []
+            found = connection.execute(query).fetchall() if len(ready) == 2 else []
         connection.close()
         return found
 
