@@ -119,8 +119,7 @@ def search(
     if dry_run and as_json:
         echo_json(plan.to_json())
         return
-    table = render.plan_table(plan, bounded="constraints" in options)
-    print_tables(table, stderr=not dry_run)
+    print_tables(render.plan_table(plan), stderr=not dry_run)
     if not dry_run:
         _drive(plan, as_json)
 

@@ -63,7 +63,7 @@ def measure_latency(
     x = torch.randn(tuple(shape), device=device)
     was_training = net.training
     net.eval()
-    with torch.inference_mode(), _threads(threads):
+    with torch.inference_mode(), cpu_threads(threads):
         _passes(net, x, warmup_seconds)
         times = _time(net, x)
     net.train(was_training)
@@ -117,7 +117,8 @@ def _synchronise(device: torch.device) -> None:
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
+def cpu_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads of the CPU for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,26 +1,31 @@
-"""From what a user chose to a complete plan: the study, the run, the store. Writes nothing."""
+"""From what a user chose to a complete plan: the study, the run, the store. Writes no study."""
 
 import dataclasses
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import search_spaces
+from nas import phantom
 from nas.costs import measure_costs
+from nas.handle import open_storage, read_settings
 from nas.objectives import find_objectives, parse_limit
+from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
 from nas.sampling import make_sampler
 from nas.settings import Run, Study, check_fields
+from nas.store import Store
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Space
 
 _LAST_SEED = 2**31 - 1
+_PHANTOM_SECONDS = 200.0  # of training, so that a first search takes less than five minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Defaults:
 
     Attributes:
         trials: of the search.
-        epochs: of each trial.
+        epochs: of each trial; of several, the embedded images take the most that end in time.
         size: of the input for a folder of images, pixels.
         phantom_size: of the input for the embedded images.
         gpus_per_trial: share of a GPU.
@@ -38,7 +43,7 @@ class Defaults:
     """
 
     trials: int
-    epochs: int
+    epochs: tuple[int, ...]
     size: int
     phantom_size: int
     gpus_per_trial: float
@@ -46,19 +51,27 @@ class Defaults:
 
 
 DEFAULTS: Mapping[str, Defaults] = {
-    "cpu": Defaults(10, 16, 128, 64, 0.0, 1.2),
-    "cuda": Defaults(64, 60, 256, 128, 0.25, None),
-    "mps": Defaults(24, 40, 256, 128, 0.0, None),
+    "cpu": Defaults(8, (6, 8, 10, 12, 16), 128, 64, 0.0, 1.2),
+    "cuda": Defaults(64, (60,), 256, 128, 0.25, None),
+    "mps": Defaults(24, (40,), 256, 128, 0.0, None),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a search needs to know before it starts."""
+    """Everything a search needs to know before it starts.
+
+    Attributes:
+        study: its settings.
+        run: how far and wide.
+        store: folder.
+        bounded: the constraints are the user's, not a default of the device.
+    """
 
     study: Study
     run: Run
     store: Path
+    bounded: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for printing."""
@@ -70,14 +83,16 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
 
     Args:
         options: fields of `Study` and `Run` and "store", as typed; absent or None where the user
-            said nothing. "constraints" may be ("none",) for no constraint at all, "device" may be
-            "auto".
+            said nothing: a study that exists keeps its own. "constraints" may be ("none",) for no
+            constraint at all, "device" may be "auto".
 
     Raises:
         InvalidInput: a choice is unknown, out of range or does not fit another.
     """
     chosen = {key: value for key, value in options.items() if value is not None}
     check_fields(chosen)
+    store = Path(chosen.pop("store", "nas-store"))
+    chosen = _made_before(store, chosen) | chosen
     for required in ("space", "objectives"):
         if required not in chosen:
             option = required.removesuffix("s")
@@ -88,7 +103,6 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     data = _data(chosen.pop("data", "phantom"))
     size = chosen.pop("size", defaults.phantom_size if data == "phantom" else defaults.size)
     check_size(size, space)
-    store = Path(chosen.pop("store", "nas-store"))
     run = Run(
         trials=chosen.pop("trials", defaults.trials),
         seconds=chosen.pop("seconds", None),
@@ -96,19 +110,52 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         gpus_per_trial=chosen.pop("gpus_per_trial", defaults.gpus_per_trial),
         trial_timeout=chosen.pop("trial_timeout", None),
     )
-    name = chosen.pop("name", f"{space.name}-{Path(data).name}")
-    given = tuple(chosen.pop("constraints", ()))
     study = Study.from_json({
-        "epochs": defaults.epochs,
+        "name": _default_name(space.name, data),
+        "epochs": defaults.epochs[-1],
         **chosen,
-        "name": name,
         "data": data,
         "size": size,
         "device": device,
-        "constraints": _constraints(given, space, size, defaults),
+        "constraints": _constraints(tuple(chosen.get("constraints", ())), space, size, defaults),
     })  # fmt: skip
     _check(study, run)
-    return Plan(study, run, store)
+    if "epochs" not in chosen and data == "phantom":
+        study = replace(study, epochs=_epochs_in_time(study, run, space, defaults.epochs))
+    return Plan(study, run, store, bounded="constraints" in chosen)
+
+
+def _made_before(store: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the study that is to be continued, {} if it is new."""
+    name = chosen.get("name")
+    if name is None and "space" in chosen:
+        name = _default_name(chosen["space"], _data(chosen.get("data", "phantom")))
+    stored = _stored(store, name) if name else None
+    if stored is None:
+        return {}
+    return stored.to_json() | {"constraints": stored.constraints or ("none",)}
+
+
+def _stored(store: Path, name: str) -> Study | None:
+    if not (store / "nas.db").exists():
+        return None
+    found = read_settings(open_storage(Store(store)), name)
+    return found[0] if found else None
+
+
+def _default_name(space: str, data: str) -> str:
+    return f"{space}-{Path(data).name}"
+
+
+def _epochs_in_time(study: Study, run: Run, space: Space, ladder: tuple[int, ...]) -> int:
+    """Return the most epochs that this device finishes in time, at least the fewest."""
+    if len(ladder) == 1:
+        return ladder[0]
+    recipe = find_recipe(study.recipe)
+    *_, dearest = [space.arch(baseline.point, 1) for _, baseline in space.seeds()][:3]
+    step = seconds_per_step(dearest, recipe, study.size)
+    epoch = step * recipe.steps_per_epoch(phantom.TRAIN) * run.trials / run.workers
+    return max((n for n in ladder if n * epoch <= _PHANTOM_SECONDS), default=ladder[0])
 
 
 def read_file(path: Path) -> dict[str, Any]:

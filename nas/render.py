@@ -45,13 +45,8 @@ def front_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Tab
     return table(f"Pareto front: {names}; scores on validation images", columns, rows)
 
 
-def plan_table(plan: Plan, *, bounded: bool) -> Table:
-    """Return everything that a search is about to do.
-
-    Args:
-        plan: of the search.
-        bounded: the constraints are the user's, not a default of the device.
-    """
+def plan_table(plan: Plan) -> Table:
+    """Return everything that a search is about to do."""
     study, run = plan.study, plan.run
     recipe = find_recipe(study.recipe)
     loaded = f"batch {recipe.batch}, lr {recipe.lr:g}, {recipe.loss}"
@@ -60,7 +55,7 @@ def plan_table(plan: Plan, *, bounded: bool) -> Table:
         "study": f"{study.name} in {plan.store}",
         "space": study.space,
         "objectives": ", ".join(study.objectives),
-        "constraints": _constraints(study, bounded),
+        "constraints": _constraints(study, plan.bounded),
         "data": f"{study.data}, {study.fit} to {study.size} x {study.size} px",
         "recipe": f"{study.recipe}: {study.epochs} epochs, {loaded}",
         "trials": f"{run.trials} in all, {run.workers} at once",

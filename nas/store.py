@@ -7,7 +7,8 @@
     artifacts/      pictures that the dashboard shows
     locks/          one file per study; held while a driver runs
 
-Only the driver of a search writes to the database; workers hand their results to it.
+Only the driver of a search writes results to the database; workers hand theirs to it. The dashboard
+adds notes and pictures to finished trials.
 """
 
 import fcntl

@@ -28,7 +28,7 @@ from nas.settings import Study
 from nas.store import Known, Store
 from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
-from search_spaces.core.space import Baseline, Space
+from search_spaces.core.space import Baseline, Point, Space
 
 PROPOSALS_PER_TRIAL = 50
 _FIRST_SEEDS = 3
@@ -99,6 +99,10 @@ class StudyDriver:
             *(limit.objective.name for limit in self.limits),
         }
         self.recipe_key = study.recipe_key(prepared.fingerprint)
+        self._names = {
+            self._of(baseline.point).key: name
+            for name, baseline in reversed(self.space.baselines.items())
+        }
         self.optuna_study = _open(store, study, prepared, revision)
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
         self.proposals = self.ledger.ended
@@ -180,18 +184,22 @@ class StudyDriver:
     def _wanted_seeds(self) -> Iterator[tuple[str, Baseline]]:
         """Yield the first three seeds, and more where limits and a quarter of the trials allow."""
         for i, (name, baseline) in enumerate(self.space.seeds()):
-            arch = self.space.arch(baseline.point, self.prepared.in_channels, self.prepared.classes)
+            arch = self._of(baseline.point)
             fits = not broken_limit(self.limits, self._costs(arch), None)
             if i < _FIRST_SEEDS or (fits and i < self.trials // 4):
                 yield name, baseline
 
     def _arch(self, trial: OpenTrial) -> Arch:
-        point = suggest(trial, self.space)
-        arch = self.space.arch(point, self.prepared.in_channels, self.prepared.classes)
+        arch = self._of(suggest(trial, self.space))
         if "costs" not in trial.user_attrs:
+            if arch.key in self._names and "baseline" not in trial.user_attrs:
+                trial.set_user_attr("baseline", self._names[arch.key])
             trial.set_user_attr("arch", json.dumps(arch.to_json()))
             trial.set_user_attr("costs", json.dumps(asdict(self._costs(arch))))
         return arch
+
+    def _of(self, point: Point) -> Arch:
+        return self.space.arch(point, self.prepared.in_channels, self.prepared.classes)
 
     def _admit(self, trial: OpenTrial, arch: Arch) -> Proposal | None:
         """Decide without training where that is possible."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from nas.objectives import parse_limit
 from nas.plan import DEFAULTS, find_device, make_plan, read_file
 from primitives.core.errors import InvalidInput
 
-CHOICE = {"space": "ultralight", "objectives": ("dice", "latency"), "device": "cpu"}
+CHOICE = {"space": "ultralight", "objectives": ("dice", "latency"), "device": "cpu", "epochs": 3}
 
 
 def plan(**options):
@@ -16,11 +18,28 @@ def plan(**options):
 
 def test_what_is_not_chosen_comes_from_the_device():
     made = plan()
-    assert (made.run.trials, made.study.epochs) == (DEFAULTS["cpu"].trials, DEFAULTS["cpu"].epochs)
+    assert made.run.trials == DEFAULTS["cpu"].trials
     assert made.study.data == "phantom"
     assert made.study.name == "ultralight-phantom"
     assert made.study.size == DEFAULTS["cpu"].phantom_size
     assert made.study.recipe == "fast"
+
+
+@pytest.mark.parametrize(("step_seconds", "epochs"), [(0.01, 16), (0.2, 12), (0.3, 8), (9.0, 6)])
+def test_a_slow_cpu_trains_the_embedded_images_for_fewer_epochs(monkeypatch, step_seconds, epochs):
+    # 8 trials of 20 steps an epoch, two at once: 80 steps an epoch, in 200 seconds
+    monkeypatch.setattr("nas.plan.seconds_per_step", lambda *_: step_seconds)
+    assert make_plan({"workers": 2, **CHOICE, "epochs": None}).study.epochs == epochs
+
+
+def test_a_study_that_exists_keeps_what_is_not_chosen_again(tmp_path, monkeypatch):
+    made = plan(store=str(tmp_path), seed=5, constraints=("params<=0.5M",), recipe="ultralight")
+    monkeypatch.setattr("nas.plan._stored", lambda store, name: made.study)
+    again = make_plan({"space": "ultralight", "objectives": ("dice", "latency"), "trials": 9})
+    assert again.study == made.study
+    assert again.run.trials == 9
+    assert plan(seed=6).study == replace(made.study, seed=6)
+    assert plan(constraints=("none",)).study.constraints == ()
 
 
 def test_the_default_bound_on_a_cpu_lets_the_first_three_baselines_in():
