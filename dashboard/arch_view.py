@@ -1,13 +1,15 @@
 """A picture of an arch: the U with its stages, attention, skips and ends."""
 
 from dataclasses import dataclass
-from math import sqrt
+from itertools import zip_longest
+from math import log2, sqrt
 
 from dashboard.canvas import Canvas, length_of
 from dashboard.text import spec_text
 from dashboard.theme import BLUE, GREEN, GREY, INK, ORANGE, PALE
 from primitives.core.contract import load_blocks
 from search_spaces.core.arch import Arch, BlockSpec, Stage
+from search_spaces.core.layouts import pairs
 
 _WIDTH, _HEAD, _FOOT = 1120, 116, 78  # picture, title and ends, legend
 _ROW, _LINE = 104, 19  # lowest level, line of a label
@@ -30,9 +32,7 @@ def draw_arch(arch: Arch) -> bytes:
     _draw_ends(canvas, arch)
     for box in boxes:
         _draw_path(canvas, box)
-    for box in boxes:
-        if box.encoder and box.below < bottom:
-            _draw_skip(canvas, box.below, spec_text(arch.skip))
+    _draw_skips(canvas, arch, boxes)
     _draw_bottom(canvas, bottom)
     for box in boxes:
         _draw_stage(canvas, box)
@@ -70,35 +70,51 @@ class _Box:
 
 
 def _boxes(arch: Arch) -> list[_Box]:
-    """Place the stages; level by level the decoder works at half the encoder's resolution."""
+    """Place the stages, a level of the U per row, its encoder stage on the left."""
+    placed = pairs(arch)
     levels = len(arch.encoder)
-    widest = max(stage.width for stage in (*arch.encoder, *arch.decoder))
-    above, placed = float(_HEAD), []
-    for row, (encoder, decoder) in enumerate(zip(arch.encoder, arch.decoder[::-1], strict=True)):
-        sides = (
-            (encoder, row, _label(f"encoder {row + 1}", encoder, row, arch)),
-            (decoder, row + 1, _label(f"decoder {levels - row}", decoder, row + 1, arch)),
-        )
-        below = above + max(_ROW, *(_LINE * (len(label) + 1) for _, _, label in sides))
-        for stage, halvings, label in sides:
+    rows = zip_longest(placed[:levels], placed[levels:][::-1])
+    widest = max(stage.width for _, _, stage in placed)
+    above, boxes = float(_HEAD), []
+    for row in rows:
+        there = [(i, *part, _label(*part, arch)) for i, part in enumerate(row) if part]
+        below = above + max(_ROW, *(_LINE * (len(label) + 1) for *_, label in there))
+        for i, _, scale, stage, label in there:
             width = 14 + 106 * sqrt(stage.width / widest)
-            height = 64 - 40 * halvings / levels
-            middle = _LEFT if stage is encoder else _RIGHT
-            placed.append(_Box(stage, label, stage is encoder, above, below, middle, width, height))
+            height = 64 - 40 * log2(scale / arch.stem.stride) / levels
+            middle = (_LEFT, _RIGHT)[i]
+            boxes.append(_Box(stage, label, i == 0, above, below, middle, width, height))
         above = below
-    return placed
+    return boxes
 
 
-def _label(name: str, stage: Stage, halvings: int, arch: Arch) -> tuple[tuple[str, int, str], ...]:
-    where = f"1/{2**halvings} size" if halvings else "full size"
+def _label(name: str, scale: int, stage: Stage, arch: Arch) -> tuple[tuple[str, int, str], ...]:
+    where = f"1/{scale} size" if scale > 1 else "full size"
     depth = f"{stage.depth} x " if stage.depth > 1 else ""
     attention = [
         (line, 14, _colour(spec))
         for spec in stage.attention
         for line in _wrap(spec_text(spec) + (" (shared)" if spec == arch.shared else ""))
     ]
-    block = [(line, 14, GREY) for line in _wrap(depth + spec_text(stage.block))]
-    return ((f"{name} · {stage.width} channels · {where}", 15, INK), *block, *attention)
+    extras = [f"{word} {spec_text(spec)}" for word, spec in stage.extras if word != "skip"]
+    blocks = [depth + spec_text(stage.block), *extras]
+    plain = [(line, 14, GREY) for text in blocks for line in _wrap(text)]
+    return ((f"{name} · {stage.width} channels · {where}", 15, INK), *plain, *attention)
+
+
+def _draw_skips(canvas: Canvas, arch: Arch, boxes: list[_Box]) -> None:
+    """Draw how features cross over: between two levels, or within one."""
+    encoder = [box for box in boxes if box.encoder]
+    decoder = [box for box in boxes if not box.encoder]
+    between = arch.layout == "skip-after-down"
+    for left, right in zip(encoder, decoder, strict=False):
+        if between and left is encoder[-1]:
+            break  # the bottom
+        y = left.below if between else (left.above + left.below) / 2
+        # The stage that merges lies above the level's lower edge, or is the one on this level.
+        spec = (decoder[encoder.index(left) + 1] if between else right).stage.skip or arch.skip
+        ends = (_LEFT, _RIGHT) if between else (left.x + left.width, right.x)
+        _draw_skip(canvas, y, ends, spec_text(spec))
 
 
 def _draw_ends(canvas: Canvas, arch: Arch) -> None:
@@ -129,12 +145,12 @@ def _draw_path(canvas: Canvas, box: _Box) -> None:
         canvas.line(box.middle, box.y, box.middle, above, arrow=first)
 
 
-def _draw_skip(canvas: Canvas, y: float, name: str) -> None:
-    """Draw how the features between two levels cross over."""
-    canvas.line(_LEFT, y, _RIGHT - 17, y, dashed=True, colour=BLUE)
-    canvas.line(_RIGHT - 18, y, _RIGHT - 9, y, arrow=True, colour=BLUE)
-    canvas.dot(_LEFT, y)
-    canvas.ring(_RIGHT, y)
+def _draw_skip(canvas: Canvas, y: float, ends: tuple[float, float], name: str) -> None:
+    left, right = ends
+    canvas.line(left, y, right - 17, y, dashed=True, colour=BLUE)
+    canvas.line(right - 18, y, right - 9, y, arrow=True, colour=BLUE)
+    canvas.dot(left, y)
+    canvas.ring(right, y)
     canvas.label((_LEFT + _RIGHT) / 2, y, name, BLUE)
 
 

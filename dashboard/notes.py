@@ -1,13 +1,13 @@
 """Notes in Markdown: one for a study, one for each of its trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dashboard.text import show, spec_text, value_of
 from nas.handle import StudyHandle
 from nas.objectives import OBJECTIVES
 from nas.records import Trial, count_states
 from nas.tables import count, latency_text
-from search_spaces.core.arch import Arch
+from search_spaces.core.arch import Arch, Stage
 
 _STAGE_HEAD = ("stage", "scale", "width", "depth", "block", "attention")
 _APART = "\N{EM SPACE}"
@@ -76,7 +76,7 @@ def _values(trial: Trial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 def _stages(arch: Arch) -> list[str]:
     stages = [
-        (*row[:4], spec_text(stage.block), ", ".join(map(spec_text, stage.attention)) or "-")
+        (*row[:4], spec_text(stage.block), ", ".join(_besides(stage)) or "-")
         for row, stage in zip(arch.rows(), (*arch.encoder, *arch.decoder), strict=True)
     ]
     parts = [(role, spec_text(getattr(arch, role))) for role in _ROLES]
@@ -89,6 +89,11 @@ def _stages(arch: Arch) -> list[str]:
         "",
         *_table(("part", "block"), [*parts, *shared, ends]),
     ]
+
+
+def _besides(stage: Stage) -> Iterator[str]:
+    yield from map(spec_text, stage.attention)
+    yield from (f"{word} {spec_text(spec)}" for word, spec in stage.extras)
 
 
 def _front(handle: StudyHandle) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 _OURS = ("primitives", "search_spaces", "nas")
 _DECORATOR = "block"
-_KNOBS = "knobs"
+_FACTS = ("knobs", "ndims", "added_knobs", "multiple_knob", "stride")  # for the table of blocks alone
 Edit = tuple[int, int, str]  # first and last byte of a span of a line, what stands there instead
 
 
@@ -189,14 +189,14 @@ class _File:
     def _strip(self, node: ast.ClassDef) -> None:
         """Take the registration out of a class and remember its lines."""
         registering = [d for d in node.decorator_list if _is_call_of(d, _DECORATOR)]
-        knobs = [s for s in node.body if _assigns(s, _KNOBS)]
+        facts = [s for s in node.body if _assigns(s, _FACTS)]
         node.decorator_list = [d for d in node.decorator_list if d not in registering]
-        node.body = [s for s in node.body if s not in knobs]
-        parts: list[ast.expr | ast.stmt] = [*registering, *knobs]
+        node.body = [s for s in node.body if s not in facts]
+        parts: list[ast.expr | ast.stmt] = [*registering, *facts]
         for part in parts:
             assert part.end_lineno is not None
             end = part.end_lineno
-            if part in knobs and not self._lines[end].strip():
+            if part in facts and not self._lines[end].strip():
                 end += 1  # the blank line that set it apart
             self._dropped.update(range(part.lineno, end + 1))
 
@@ -216,9 +216,9 @@ def _is_call_of(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
-def _assigns(node: ast.stmt, name: str) -> bool:
+def _assigns(node: ast.stmt, names: Sequence[str]) -> bool:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+    return any(isinstance(target, ast.Name) and target.id in names for target in targets)
 
 
 def _root(module: str) -> str:

@@ -15,18 +15,6 @@ from torch.nn import functional as F
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64}
 
 
-class Stage(nn.Module):
-    """One level of the U: its blocks, and the attention around them; `Net.forward` calls both.
-
-    Where the network's shared attention is meant, `attention` holds nn.Identity.
-    """
-
-    def __init__(self, blocks: list[nn.Module], attention: list[nn.Module]) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(*blocks)
-        self.attention = nn.ModuleList(attention)
-
-
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read a safetensors file: the header's length in 8 bytes, the header as JSON, raw numbers."""
     raw = bytearray(Path(path).read_bytes())

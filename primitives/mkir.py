@@ -3,8 +3,8 @@
 Source: Rahman and Marculescu, UltraLightUNet / MK-UNet, ICCV workshops 2025, section 3.1,
 equations 1 and 2.
 Reference code: the authors' published 2D program.
-Departures: none. With one 3x3 branch it is the plain inverted residual of the paper's Mobile UNet
-row (Table 4).
+Departures: none in 2D; no 3D program is public, `branch_norm` off gives all published 3D counts.
+With one 3x3 branch it is the plain inverted residual of the paper's Mobile UNet row (Table 4).
 """
 
 from math import gcd
@@ -14,7 +14,7 @@ from torch import Tensor, cat, nn
 
 from primitives.core.contract import Knobs, block
 from primitives.core.errors import InvalidInput
-from primitives.core.layers import channel_shuffle, conv_bn, make_activation, parse_kernels
+from primitives.core.layers import CONV, channel_shuffle, conv_bn, make_activation, parse_kernels
 
 # All multisets of one to three of the sides 1, 3, 5, 7; they contain the 14 sets of Table 5.
 _SIDES = (1, 3, 5, 7)
@@ -33,22 +33,28 @@ class MultiKernelDepthwise(nn.Module):
         kernels: side lengths in pixels; repeats are separate branches.
         series: each branch also adds its output to the input of the next.
         concat: join the branches along the channels instead of summing them.
-        act: activation after each branch's norm.
+        act: activation after each branch's norm; None: branches are bare convolutions.
+        ndim: 2 for maps, 3 for volumes.
 
-    Shape: (N, channels, H, W) -> (N, channels * (len(kernels) if concat else 1), H, W)
+    Shape: (N, channels, *sides) -> (N, channels * (len(kernels) if concat else 1), *sides)
     """
 
     def __init__(
-        self, channels: int, kernels: tuple[int, ...], *, series: bool, concat: bool, act: str
+        self,
+        channels: int,
+        kernels: tuple[int, ...],
+        *,
+        series: bool,
+        concat: bool,
+        act: str | None,
+        ndim: int,
     ) -> None:
         super().__init__()
         self.series, self.concat = series, concat
-        self.branches = nn.ModuleList(
-            nn.Sequential(
-                *conv_bn(channels, channels, kernel, groups=channels), make_activation(act)
-            )
-            for kernel in kernels
-        )
+        self.branches = nn.ModuleList()
+        for kernel in kernels:
+            conv, norm = conv_bn(channels, channels, kernel, groups=channels, ndim=ndim)
+            self.branches.append(nn.Sequential(conv, norm, make_activation(act)) if act else conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter and join; shape as in the class."""
@@ -73,8 +79,11 @@ class MultiKernelInvertedResidual(nn.Module):
         mode: "parallel" branches see the same input, in "series" x + branch(x) goes on to the next.
         fuse: "sum" or "concat" of the branches.
         activation: of the expansion and the branches: "relu6", "relu", "hardswish" or "gelu".
+        branch_norm: norm and activation in each branch; off in the published sizes of the 3D
+            networks.
+        ndim: 2 for maps, 3 for volumes.
 
-    Shape: (N, in_channels, H, W) -> (N, out_channels, H, W)
+    Shape: (N, in_channels, *sides) -> (N, out_channels, *sides)
 
     Raises:
         InvalidInput: a kernel is even, or expansion, mode, fuse or activation is unknown.
@@ -86,7 +95,10 @@ class MultiKernelInvertedResidual(nn.Module):
         "mode": ("parallel", "series"),
         "fuse": ("sum", "concat"),
         "activation": ("relu6", "relu", "hardswish", "gelu"),
+        "branch_norm": (True, False),
     }
+    added_knobs: ClassVar[tuple[str, ...]] = ("branch_norm",)
+    ndims: ClassVar[tuple[int, ...]] = (2, 3)
 
     def __init__(
         self,
@@ -98,6 +110,8 @@ class MultiKernelInvertedResidual(nn.Module):
         mode: str = "parallel",
         fuse: str = "sum",
         activation: str = "relu6",
+        branch_norm: bool = True,
+        ndim: int = 2,
     ) -> None:
         super().__init__()
         _check(expansion, mode, fuse)
@@ -106,15 +120,22 @@ class MultiKernelInvertedResidual(nn.Module):
         hidden = expansion * in_channels
         joined = hidden * len(sides) if concat else hidden
         self.groups = gcd(joined, out_channels)
-        self.expand = nn.Sequential(*conv_bn(in_channels, hidden), make_activation(activation))
-        self.filter = MultiKernelDepthwise(
-            hidden, sides, series=mode == "series", concat=concat, act=activation
+        self.expand = nn.Sequential(
+            *conv_bn(in_channels, hidden, ndim=ndim), make_activation(activation)
         )
-        self.project = nn.Sequential(*conv_bn(joined, out_channels))
+        self.filter = MultiKernelDepthwise(
+            hidden,
+            sides,
+            series=mode == "series",
+            concat=concat,
+            act=activation if branch_norm else None,
+            ndim=ndim,
+        )
+        self.project = nn.Sequential(*conv_bn(joined, out_channels, ndim=ndim))
         self.shortcut = (
             nn.Identity()
             if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            else CONV[ndim](in_channels, out_channels, 1, bias=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,166 +5,10 @@ attention per stage, skip gate, and the modes of the multi-kernel filter. Fixed:
 upsampling, one supervised head.
 """
 
-from collections.abc import Mapping, Sequence
-
-from primitives.attention import ChannelAttention, SpatialAttention
 from primitives.core.contract import Value
-from primitives.gates import GroupedAttentionGate
-from primitives.mkir import MultiKernelInvertedResidual
-from search_spaces.core.arch import Arch, BlockSpec, Stage
-from search_spaces.core.space import Baseline, Choice, Int, Point, Space
+from search_spaces.core.space import Baseline, Point, Space
+from search_spaces.nets.ultralight import BASE, DIMENSIONS, LEVELS, decode
 
-LEVELS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-)  # encoder stages from the top down; decoder stages count from the bottom up
-_MKIR = MultiKernelInvertedResidual.knobs
-_PUBLISHED_RATIOS = (16, 16, 16, 8, 4)  # channel attention of the decoder, deepest stage first
-_ATTENTION = ("ca-sa", "none", "ca", "sa")
-
-
-def ultralight(
-    widths: Sequence[int] = (16, 32, 64, 96, 160),
-    *,
-    depths: Sequence[int] = (1, 1, 1, 1, 1),
-    encoder_kernels: Sequence[str] = ("1-3-5",) * 5,
-    decoder_kernels: Sequence[str] = ("1-3-5",) * 5,
-    encoder_expansion: int = 2,
-    decoder_expansion: int = 2,
-    encoder_attention: Sequence[str] = ("none",) * 5,
-    decoder_attention: Sequence[str] = ("ca-sa",) * 5,
-    ratios: Sequence[int] = _PUBLISHED_RATIOS,
-    sa_kernel: int = 7,
-    skip: BlockSpec | None = None,
-    **filter_knobs: Value,
-) -> Arch:
-    """Return any network of the family; the defaults are UltraLightUNet base.
-
-    Args:
-        widths: channels of the encoder stages; the length, N, is the number of levels.
-        depths: blocks per encoder stage, N values.
-        encoder_kernels: kernel set of each encoder stage, N values.
-        decoder_kernels: the same for the decoder, deepest stage first.
-        encoder_expansion: hidden channels / in_channels of encoder blocks.
-        decoder_expansion: the same for decoder blocks.
-        encoder_attention: "none", "ca", "sa" or "ca-sa" on the output of each encoder stage.
-        decoder_attention: the same on the input of each decoder stage.
-        ratios: of channel attention per decoder stage; the encoder mirrors them.
-        sa_kernel: side of the one spatial attention kernel that all stages share.
-        skip: a skip block; the published grouped attention gate by default.
-        filter_knobs: mode, fuse and activation of every block.
-
-    Raises:
-        InvalidInput: a block refuses its knobs.
-    """
-    spatial = BlockSpec.of("spatial-attention", kernel=sa_kernel)
-    up_widths = [*widths[-2::-1], widths[0]]
-
-    def attention(kind: str, width: int, ratio: int) -> tuple[BlockSpec, ...]:
-        channel = BlockSpec.of("channel-attention", ratio=_canonical_ratio(width, ratio))
-        return {"none": (), "ca": (channel,), "sa": (spatial,), "ca-sa": (channel, spatial)}[kind]
-
-    def block(kernels: str, expansion: int) -> BlockSpec:
-        joins = "-" in kernels  # a single branch is neither chained nor joined
-        knobs = {k: v for k, v in filter_knobs.items() if joins or k == "activation"}
-        return BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **knobs)
-
-    encoder = tuple(
-        Stage(block(kernels, encoder_expansion), width, depth, attention(kind, width, ratio))
-        for width, depth, kernels, kind, ratio in zip(
-            widths, depths, encoder_kernels, encoder_attention, ratios[::-1], strict=True
-        )
-    )
-    decoder = tuple(
-        Stage(block(kernels, decoder_expansion), width, 1, attention(kind, seen, ratio))
-        for width, seen, kernels, kind, ratio in zip(
-            up_widths, widths[::-1], decoder_kernels, decoder_attention, ratios, strict=True
-        )
-    )
-    attended = any(spatial in stage.attention for stage in (*encoder, *decoder))
-    return Arch(
-        encoder=encoder,
-        decoder=decoder,
-        stem=BlockSpec.of("repeat-grey"),
-        down=BlockSpec.of("max-pool"),
-        up=BlockSpec.of("bilinear-relu"),
-        skip=skip or BlockSpec.of("gag"),
-        head=BlockSpec.of("conv1x1"),
-        shared=spatial if attended else None,
-    )
-
-
-def _canonical_ratio(channels: int, ratio: int) -> int:
-    """Return the smallest of the searched ratios that gives the same hidden width."""
-    hidden = channels // min(ratio, channels)
-    known = sorted({*map(int, ChannelAttention.knobs["ratio"]), ratio})
-    return next(r for r in known if channels // min(r, channels) == hidden)
-
-
-def decode(point: Point) -> Arch:
-    """Return the arch of a point; stage 5 and the gate's kernel vanish without an effect."""
-    levels = int(point["levels"])
-    growth = [int(g) for g in str(point["growth"]).split("-")]
-    ratio = point["ca_ratio"]
-
-    def each(name: str, deepest_first: bool = False) -> list[str]:
-        values = [str(point[f"{name}_{level}"]) for level in LEVELS]
-        return values[-levels:] if deepest_first else values[:levels]
-
-    skips = {"gag": {"kernel": point["gate_kernel"]}}
-    gate = str(point["gate"])
-    return ultralight(
-        widths=[int(point["width"]) * g for g in growth[:levels]],
-        depths=[int(depth) for depth in each("depth")],
-        encoder_kernels=each("encoder_kernels"),
-        decoder_kernels=each("decoder_kernels", True),
-        encoder_expansion=int(point["encoder_expansion"]),
-        decoder_expansion=int(point["decoder_expansion"]),
-        encoder_attention=each("encoder_attention"),
-        decoder_attention=each("decoder_attention", True),
-        ratios=(_PUBLISHED_RATIOS if ratio == "published" else (int(ratio),) * 5)[-levels:],
-        sa_kernel=int(point["sa_kernel"]),
-        skip=BlockSpec.of(gate, **skips.get(gate, {})),
-        mode=point["mode"],
-        fuse=point["fuse"],
-        activation=point["activation"],
-    )
-
-
-def _per_level(name: str, dimension: Choice | Int) -> dict[str, Choice | Int]:
-    return {f"{name}_{level}": dimension for level in LEVELS}
-
-
-DIMENSIONS: Mapping[str, Choice | Int] = {
-    "width": Choice(16, 4, 8, 12, 20, 24, 32, 48, 64),
-    "growth": Choice(
-        "1-2-4-6-10", "1-2-4-6-8", "1-2-4-8-16", "1-2-3-4-6", "1-2-2-4-4", "1-1-2-3-4"
-    ),
-    "levels": Int(4, 5),
-    **_per_level("depth", Int(1, 3)),
-    "encoder_expansion": Choice(*_MKIR["expansion"]),
-    "decoder_expansion": Choice(*_MKIR["expansion"]),
-    **_per_level("encoder_kernels", Choice(*_MKIR["kernels"])),
-    **_per_level("decoder_kernels", Choice(*_MKIR["kernels"])),
-    **_per_level("encoder_attention", Choice(*_ATTENTION)),
-    **_per_level("decoder_attention", Choice(*_ATTENTION)),
-    "ca_ratio": Choice("published", *map(str, ChannelAttention.knobs["ratio"])),
-    "sa_kernel": Choice(*SpatialAttention.knobs["kernel"]),
-    "gate": Choice("gag", "ag", "add"),
-    "gate_kernel": Choice(*GroupedAttentionGate.knobs["kernel"]),
-    "mode": Choice(*_MKIR["mode"]),
-    "fuse": Choice(*_MKIR["fuse"]),
-    "activation": Choice(*_MKIR["activation"]),
-}
-
-_BASE: Point = {
-    **{name: dimension.values[0] for name, dimension in DIMENSIONS.items()},
-    "levels": 5,
-    **{f"encoder_attention_{level}": "none" for level in LEVELS},
-}
 _NO_ATTENTION = {f"decoder_attention_{level}": "none" for level in LEVELS}
 _BOTH_ATTENTION = {f"encoder_attention_{level}": "ca-sa" for level in LEVELS}
 _RULE = (
@@ -180,12 +24,12 @@ def _kernels(kernels: str) -> dict[str, Value]:
 
 
 def _published(
-    table: str, params: str, cost: str, changes: Point, *, seed: bool = False
+    table: str, params: str, cost: str, changes: Point, *, seed: bool = False, golden: str = "no"
 ) -> Baseline:
-    point = {**_BASE, **changes}
+    point = {**BASE, **changes}
     # The program also runs three 1x1 heads with bias on decoder outputs and drops the results.
     heads = sum(stage.width + 1 for stage in decode(point).decoder[1:4])
-    return Baseline(point, table, params, cost, _RULE, heads, seed)
+    return Baseline(point, table, params, cost, _RULE, heads, seed, golden=golden)
 
 
 _KERNEL_ROWS = {  # Table 5: params, multiply-adds; 1-3-5 is base
@@ -216,10 +60,14 @@ SPACE = Space(
         "ultralight-t": _published(
             "Table 1", "0.027M", "0.062G", {"width": 4, **_SHORT}, seed=True
         ),
-        "ultralight-s": _published("Table 1", "0.093M", "0.125G", {"width": 8}, seed=True),
-        "ultralight-base": _published("Table 1", "0.316M", "0.314G", {}, seed=True),
+        "ultralight-s": _published(
+            "Table 1", "0.093M", "0.125G", {"width": 8}, seed=True, golden="yes"
+        ),
+        "ultralight-base": _published("Table 1", "0.316M", "0.314G", {}, seed=True, golden="yes"),
         "ultralight-m": _published("Table 1", "1.15M", "0.951G", {"width": 32}, seed=True),
-        "ultralight-l": _published("Table 1", "3.76M", "3.19G", {"width": 64, **_SHORT}, seed=True),
+        "ultralight-l": _published(
+            "Table 1", "3.76M", "3.19G", {"width": 64, **_SHORT}, seed=True, golden="yes"
+        ),
         "ultralight-mobile-unet": _published(
             "Tables 4, 6", "0.271M", "0.230G", {"gate": "add", **_NO_ATTENTION, **_kernels("3")}
         ),
@@ -231,7 +79,9 @@ SPACE = Space(
         "ultralight-mkira-encoder": _published("Table 7", "0.321M", "0.346G", _BOTH_ATTENTION),
         "ultralight-ag": _published("Table 8", "0.326M", "0.320G", {"gate": "ag"}),
         **{
-            f"ultralight-k{kernels}": _published("Table 5", *printed, _kernels(kernels))
+            f"ultralight-k{kernels}": _published(
+                "Table 5", *printed, _kernels(kernels), golden="yes" if kernels == "3-5" else "no"
+            )
             for kernels, printed in _KERNEL_ROWS.items()
         },
     },

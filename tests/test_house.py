@@ -32,6 +32,7 @@ SEARCH = {
 }
 MEASURING = ("train", "score", "costs", "latency", "evaluate", "losses", "metrics", "store")
 MAX_FILE, MAX_FUNCTION = 300, 50
+MAX_BLOCKS = 390  # lines of a file of blocks, whose docstrings are long
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -111,7 +112,10 @@ def test_no_block_imports_a_block_and_no_space_a_space(file: str) -> None:
         assert ours_of(file) - {"primitives"} == {n for n in ours_of(file) if ".core." in n}
         return
     siblings = {name for name in ours_of(file) if name.startswith(f"{package}.")}
-    assert all(name.startswith(f"{package}.core.") for name in siblings)
+    shared = (f"{package}.core.",)
+    if package == "search_spaces" and not rest.startswith(("core/", "nets/")):
+        shared += (f"{package}.nets.", f"{package}.nets")
+    assert all(name.startswith(shared) for name in siblings)
 
 
 @every_file
@@ -134,7 +138,8 @@ def test_training_scoring_and_costing_load_neither_ray_nor_optuna() -> None:
 @pytest.mark.parametrize("file", files(*PACKAGES))
 def test_files_and_functions_are_short(file: str) -> None:
     lines = len((ROOT / file).read_text().splitlines())
-    assert lines <= MAX_FILE, f"{file} has {lines} lines"
+    limit = MAX_BLOCKS if file.startswith("primitives/") else MAX_FILE
+    assert lines <= limit, f"{file} has {lines} lines"
     for name, node in functions(file):
         assert node.end_lineno is not None
         # Stating many arguments should not count against a function, only what it does.

@@ -5,13 +5,22 @@ calls it, the knobs are what a space may search:
 
 | role | built as | called as | promise |
 |---|---|---|---|
-| stem | (in_channels) | (x) | any input to `.out_channels` channels, same H, W |
+| stem | (in_channels, width) | (x) | any input to maps; `stride` says by how much smaller |
 | stage | (in_channels, out_channels) | (x) | keeps H, W |
 | attention | (channels) | (x) | keeps the shape |
 | down | (in_channels, out_channels) | (x) | halves H, W |
 | up | (in_channels, out_channels) | (x) | doubles H, W |
-| skip | (channels) | (x, skip) | merges two maps of one shape into one of that shape |
-| head | (in_channels, classes) | (x) | logits, same H, W |
+| skip | (in_channels, *skip_channels) | (x, *skips) | merges maps of equal sides into one |
+| bridge | (in_channels, skip_channels, 1) | (x, skip, side) | fuses maps into one like the skip |
+| head | (in_channels, classes) | (x) | logits of the input's sides, undoing the stem's stride |
+| ensemble | (in_channels, *others, classes) | (x, *others) | the same from several maps |
+
+A block that ends with another number of channels than its last argument says so in `out_channels`.
+A block that also takes volumes has the class attribute `ndims = (2, 3)` and the argument `ndim`.
+One that needs sides of a certain multiple names the knob that holds it in `multiple_knob`.
+
+Knobs are part of an arch's key. A knob that a block gets after studies were stored goes into the
+class attribute `added_knobs`: it is left out where it has its default, so that keys stay.
 """
 
 import importlib
@@ -30,7 +39,7 @@ Knobs = Mapping[str, tuple[Value, ...]]
 
 M = TypeVar("M", bound=nn.Module)
 
-ROLES = ("stem", "stage", "attention", "down", "up", "skip", "head")
+ROLES = ("stem", "stage", "attention", "down", "up", "skip", "bridge", "head", "ensemble")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class Block:
     module: type[nn.Module]
     knobs: Knobs  # the first value is the published default
     init: str  # a key of `INITS`
+    ndims: tuple[int, ...] = (2,)
+    added_knobs: tuple[str, ...] = ()
 
 
 BLOCKS: dict[str, Block] = {}
@@ -60,7 +71,8 @@ def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]],
 
     def register(module: type[M]) -> type[M]:
         assert name not in BLOCKS, f"two blocks are called {name!r}"
-        BLOCKS[name] = Block(name, role, module, getattr(module, "knobs", {}), init)
+        facts = {f: getattr(module, f) for f in ("ndims", "added_knobs") if hasattr(module, f)}
+        BLOCKS[name] = Block(name, role, module, getattr(module, "knobs", {}), init, **facts)
         return module
 
     return register

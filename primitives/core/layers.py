@@ -1,16 +1,37 @@
-"""Layers shared by blocks; no block lives here."""
+"""Layers shared by blocks; no block lives here.
+
+Dicts choose by `ndim`: 2 for maps, 3 for volumes.
+"""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from primitives.core.errors import InvalidInput
+
+CONV: Mapping[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: Mapping[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+BATCH_NORM: Mapping[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {
+    2: nn.BatchNorm2d,
+    3: nn.BatchNorm3d,
+}
+INSTANCE_NORM: Mapping[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
+    2: nn.InstanceNorm2d,
+    3: nn.InstanceNorm3d,
+}
+MAX_POOL: Mapping[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+LINEAR_MODE: Mapping[int, str] = {2: "bilinear", 3: "trilinear"}  # of F.interpolate
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "relu6": nn.ReLU6,
     "relu": nn.ReLU,
     "hardswish": nn.Hardswish,
     "gelu": nn.GELU,
+    "silu": nn.SiLU,
 }
 
 
@@ -26,23 +47,75 @@ def make_activation(name: str) -> nn.Module:
 
 
 def conv_bn(
-    in_channels: int, out_channels: int, kernel: int = 1, groups: int = 1, bias: bool = False
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+    ndim: int = 2,
 ) -> list[nn.Module]:
     """Return a "same"-padded convolution and its batch norm."""
-    conv = nn.Conv2d(
+    conv = CONV[ndim](
         in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=bias
     )
-    return [conv, nn.BatchNorm2d(out_channels)]
+    return [conv, BATCH_NORM[ndim](out_channels)]
+
+
+def make_norm(name: str, channels: int, ndim: int) -> nn.Module:
+    """Return the norm of that name: "batch", or "instance", which has no parameters.
+
+    Raises:
+        InvalidInput: the name is unknown.
+    """
+    if name not in ("batch", "instance"):
+        raise InvalidInput(f"norm must be 'batch' or 'instance', got {name!r}")
+    return BATCH_NORM[ndim](channels) if name == "batch" else INSTANCE_NORM[ndim](channels)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each position.
+
+    Shape: (N, C, *sides) -> (N, C, *sides)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; shape as in the class."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def upsample(x: Tensor, factor: int = 2, *, align_corners: bool = False) -> Tensor:
+    """Interpolate linearly along every side.
+
+    Shape: (N, C, *sides) -> (N, C, *(factor * sides))
+    """
+    mode = LINEAR_MODE[x.ndim - 2]
+    return F.interpolate(x, scale_factor=factor, mode=mode, align_corners=align_corners)
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Interleave `groups` equal runs of channels.
 
-    Shape: (N, C, H, W) -> (N, C, H, W), C divisible by `groups`
+    Shape: (N, C, *sides) -> (N, C, *sides), C divisible by `groups`
     """
-    n, c, h, w = x.shape
-    x = x.view(n, groups, c // groups, h, w)
-    return x.transpose(1, 2).reshape(n, c, h, w)
+    n, c, *sides = x.shape
+    x = x.view(n, groups, c // groups, *sides)
+    return x.transpose(1, 2).reshape(n, c, *sides)
+
+
+def segment_sizes(channels: int, segments: int) -> list[int]:
+    """Return the channels of each segment: ceil(C / segments), and fewer for the last.
+
+    Where that gives too few segments their sizes differ by one at most.
+
+    Raises:
+        InvalidInput: there are fewer channels than segments.
+    """
+    if channels < segments:
+        raise InvalidInput(f"segments must be at most the {channels} channels, got {segments}")
+    run = -(-channels // segments)
+    if (segments - 1) * run < channels:
+        return [run] * (segments - 1) + [channels - (segments - 1) * run]
+    return [channels // segments + (k < channels % segments) for k in range(segments)]
 
 
 def parse_kernels(kernels: str) -> tuple[int, ...]:
@@ -65,7 +138,22 @@ def check_odd(what: str, given: object, sides: tuple[int, ...]) -> None:
         raise InvalidInput(f"{what} must all be odd and positive to keep H and W, got {given!r}")
 
 
+def check_choice(what: str, given: object, values: tuple[object, ...]) -> None:
+    """Raise InvalidInput unless a knob has one of its values."""
+    if given not in values:
+        raise InvalidInput(f"{what} must be one of {', '.join(map(str, values))}, got {given!r}")
+
+
+def check_positive(**values: int) -> None:
+    """Raise InvalidInput unless every value is 1 or more."""
+    for what, given in values.items():
+        if given < 1:
+            raise InvalidInput(f"{what} must be 1 or more, got {given}")
+
+
 def check_same_channels(what: str, in_channels: int, out_channels: int) -> None:
-    """Raise InvalidInput if a block that has no weights is asked to change the channel count."""
+    """Raise InvalidInput if a block that needs equal channel counts is made with others."""
     if in_channels != out_channels:
-        raise InvalidInput(f"{what} keeps the channel count, got {in_channels} -> {out_channels}")
+        raise InvalidInput(
+            f"{what} needs equal channel counts, got {in_channels} and {out_channels}"
+        )

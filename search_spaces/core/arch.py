@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import lcm
 from typing import Any, Self
 
 from primitives.core.contract import Value, find_block
 from primitives.core.errors import InvalidInput, nearest
+from search_spaces.core.layouts import LAYOUTS, pairs
 
 VERSION = 1  # of the JSON form; part of the key
 
@@ -37,12 +39,29 @@ class BlockSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form: the name, with the knobs if it has any."""
-        return {"name": self.name} | ({"knobs": dict(self.knobs)} if self.knobs else {})
+        block = find_block(self.name)
+        knobs = {
+            knob: value
+            for knob, value in self.knobs
+            if knob not in block.added_knobs or value != block.knobs[knob][0]
+        }
+        return {"name": self.name} | ({"knobs": knobs} if knobs else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the JSON form; knobs that a newer version added get their defaults."""
         return cls.of(data["name"], **data.get("knobs", {}))
+
+    @property
+    def stride(self) -> int:
+        """Side of a stem's input / side of its output."""
+        return int(getattr(find_block(self.name).module, "stride", 1))
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of the block's input must be a multiple of."""
+        knob = getattr(find_block(self.name).module, "multiple_knob", None)
+        return int(dict(self.knobs)[knob]) if knob else 1
 
     def __str__(self) -> str:
         return self.name + "".join(f" {k}={v}" for k, v in self.knobs)
@@ -50,41 +69,73 @@ class BlockSpec:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One level of the U: `depth` blocks of `width` channels, with attention around them.
+    """One level of the U: `depth` blocks of `width` channels, and what is around them.
 
-    Encoder stages apply `attention` to their output, decoder stages to their input.
+    Attributes:
+        block: what the stage repeats.
+        width: channels that it ends with.
+        depth: how often.
+        attention: applied in order to the output of encoder stages and the input of decoder stages.
+        resize: the size change of this stage, if it is not the arch's.
+        skip: how this decoder stage merges its skip, if not as the arch says.
+        after: stage blocks that come last: after the size change or merge where those end a stage.
     """
 
     block: BlockSpec
     width: int
     depth: int = 1
     attention: tuple[BlockSpec, ...] = ()
+    resize: BlockSpec | None = None
+    skip: BlockSpec | None = None
+    after: tuple[BlockSpec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[BlockSpec, ...]:
+        """All blocks that the stage names itself."""
+        own = (self.resize, self.skip)
+        return (self.block, *self.attention, *(s for s in own if s), *self.after)
+
+    @property
+    def extras(self) -> tuple[tuple[str, BlockSpec], ...]:
+        """What the stage has besides blocks and attention, with a word for each."""
+        own = (("resize", self.resize), ("skip", self.skip), *(("then", s) for s in self.after))
+        return tuple((word, spec) for word, spec in own if spec)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; what version 1 lacked is left out where it is not set."""
+        plain = {
             "block": self.block.to_json(),
             "width": self.width,
             "depth": self.depth,
             "attention": [spec.to_json() for spec in self.attention],
         }
+        single = {"resize": self.resize, "skip": self.skip}
+        plain |= {name: spec.to_json() for name, spec in single.items() if spec}
+        return plain | ({"after": [s.to_json() for s in self.after]} if self.after else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the JSON form."""
-        attention = tuple(BlockSpec.from_json(spec) for spec in data["attention"])
-        return cls(BlockSpec.from_json(data["block"]), data["width"], data["depth"], attention)
+        many = {name: tuple(map(BlockSpec.from_json, data.get(name, ()))) for name in _MANY}
+        single = {name: BlockSpec.from_json(data[name]) for name in _SINGLE if name in data}
+        block = BlockSpec.from_json(data["block"])
+        return cls(block, data["width"], data["depth"], **many, **single)
+
+
+_MANY, _SINGLE = ("attention", "after"), ("resize", "skip")
 
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """A U-net, top to bottom; see `UNet` for how the parts are joined.
+    """A network, top to bottom; `layout` says how the parts are joined.
 
     `encoder` runs from full resolution down, `decoder` from the bottom up. `shared` is an attention
-    built once: every stage attention that equals it uses that one module.
+    built once: every stage attention that equals it uses that one module. `down`, `up` and `skip`
+    hold for stages that name none of their own.
 
     Raises:
-        InvalidInput: encoder and decoder differ in length, or there are no channels or classes.
+        InvalidInput: the layout is unknown, the number of stages does not suit it, there are no
+            channels or classes, or `ndim` is neither 2 nor 3.
     """
 
     encoder: tuple[Stage, ...]
@@ -98,14 +149,20 @@ class Arch:
     in_channels: int = 3
     classes: int = 1
     ndim: int = 2
+    layout: str = "skip-after-down"
     _key: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.encoder) != len(self.decoder) or not self.encoder:
+        if self.layout not in LAYOUTS:
+            raise InvalidInput(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+        wanted = LAYOUTS[self.layout].decoders(len(self.encoder))
+        if len(self.decoder) != wanted or not self.encoder:
             raise InvalidInput(
-                "encoder and decoder must have the same number of stages, 1 or more, "
-                f"got {len(self.encoder)} and {len(self.decoder)}"
+                f"layout {self.layout!r} with {len(self.encoder)} encoder stages, 1 or more, needs "
+                f"{wanted} decoder stages, got {len(self.decoder)}"
             )
+        if self.ndim not in (2, 3):
+            raise InvalidInput(f"ndim must be 2 or 3, got {self.ndim}")
         for name in ("in_channels", "classes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -119,8 +176,10 @@ class Arch:
 
     @property
     def multiple(self) -> int:
-        """The number that H and W of the input must be a multiple of."""
-        return int(2 ** len(self.encoder))
+        """The number that the sides of the input must be a multiple of."""
+        deepest = self.stem.stride * LAYOUTS[self.layout].deepest(len(self.encoder))
+        needs = (scale * spec.multiple for _, scale, s in pairs(self) for spec in s.specs)
+        return lcm(deepest, *needs)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -137,6 +196,7 @@ class Arch:
             "encoder": [stage.to_json() for stage in self.encoder],
             "decoder": [stage.to_json() for stage in self.decoder],
             "shared": self.shared.to_json() if self.shared else None,
+            **({} if self.layout == _FIRST_LAYOUT else {"layout": self.layout}),
         } | {role: getattr(self, role).to_json() for role in _ROLES}
 
     @classmethod
@@ -159,20 +219,18 @@ class Arch:
             in_channels=data["in_channels"],
             classes=data["classes"],
             ndim=data["ndim"],
+            layout=data.get("layout", _FIRST_LAYOUT),
             **roles,
         )
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """Yield one row per stage: name, input scale, width, depth, block, attention."""
-        levels = len(self.encoder)
-        sides = [
-            *((f"encoder {i + 1}", 2**i, s) for i, s in enumerate(self.encoder)),
-            *((f"decoder {i + 1}", 2 ** (levels - i), s) for i, s in enumerate(self.decoder)),
-        ]
-        for name, scale, stage in sides:
-            attention = ", ".join(self._attention_name(spec) for spec in stage.attention) or "-"
+        """Yield one row per stage: name, input scale, width, depth, block, attention and extras."""
+        for name, scale, stage in pairs(self):
+            extras = [f"{word} {spec}" for word, spec in stage.extras]
+            attention = [self._attention_name(spec) for spec in stage.attention]
             where = "1" if scale == 1 else f"1/{scale}"
-            yield name, where, str(stage.width), str(stage.depth), str(stage.block), attention
+            rest = ", ".join([*attention, *extras]) or "-"
+            yield name, where, str(stage.width), str(stage.depth), str(stage.block), rest
 
     def describe(self) -> str:
         """Return a readable table of the stages and the parts between them."""
@@ -190,3 +248,4 @@ class Arch:
 
 
 _ROLES = ("stem", "down", "up", "skip", "head")
+_FIRST_LAYOUT = "skip-after-down"  # of version 1, which names none

@@ -1,7 +1,8 @@
-"""The only place that assembles a network."""
+"""The only place that assembles a network: the steps of a layout, made and run."""
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,121 +10,150 @@ from primitives.core.contract import find_block
 from primitives.core.errors import InvalidInput
 from primitives.core.init import INITS
 from search_spaces.core.arch import Arch, BlockSpec, Stage
+from search_spaces.core.layouts import LAYOUTS
 
 
-def build(arch: Arch) -> nn.Module:
+def build(arch: Arch) -> "Network":
     """Return the network of an arch with freshly drawn weights, in training mode.
 
-    Its forward maps (N, in_channels, H, W) to logits (N, classes, H, W); H and W must be multiples
-    of `arch.multiple`.
+    Its forward maps (N, in_channels, H, W), or (N, in_channels, D, H, W) in 3D, to logits of the
+    same sides; they must be multiples of `arch.multiple`.
 
     Raises:
-        InvalidInput: a block refuses its channels or knobs.
+        InvalidInput: a block refuses its channels or knobs, or a stage does not reach its width.
     """
-    return UNet(arch)
+    return Network(arch)
 
 
-class UNet(nn.Module):
-    """Encoder stages with a size change after each, decoder stages that work before they upsample.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the forward pass: `output = layer(*inputs)`, or `output = input` without a layer.
 
-    The skip of a level is the encoder feature *after* the size change. The last decoder stage
-    ends at full resolution and has no skip.
+    Attributes:
+        layer: attribute of the network; "" for a plain copy.
+        spec: its block.
+        channels: what the block is made with.
+        inputs: names of maps.
+        output: name of a map.
+    """
 
-    Shape: (N, in_channels, H, W) -> (N, classes, H, W)
+    layer: str
+    spec: BlockSpec | None
+    channels: tuple[int, ...]
+    inputs: tuple[str, ...]
+    output: str
+
+
+class Network(nn.Module):
+    """What an arch describes.
+
+    Shape: (N, in_channels, *sides) -> (N, classes, *sides); (N, classes) of a classifier
     """
 
     def __init__(self, arch: Arch) -> None:
         super().__init__()
-        _check_levels(arch)
-        self.multiple = arch.multiple
-        self.stem = make(arch.stem, arch.in_channels)
-        first = int(self.stem.out_channels)  # type: ignore[arg-type]
-        widths = [stage.width for stage in (*arch.encoder, *arch.decoder)]
-        before = [first, *widths]
-        levels = len(arch.encoder)
-        self.shared = make(arch.shared, widths[0]) if arch.shared else None
-        self.encoder = nn.ModuleList(
-            UNetStage(stage, c, stage.width, arch.shared)
-            for stage, c in zip(arch.encoder, before[:levels], strict=True)
-        )
-        self.downs = nn.ModuleList(make(arch.down, c, c) for c in widths[:levels])
-        self.decoder = nn.ModuleList(
-            UNetStage(stage, c, c, arch.shared)
-            for stage, c in zip(arch.decoder, before[levels:-1], strict=True)
-        )
-        self.ups = nn.ModuleList(make(arch.up, c, c) for c in widths[levels:])
-        self.skips = nn.ModuleList(make(arch.skip, c) for c in widths[levels:-1])
-        self.head = make(arch.head, widths[-1], arch.classes)
+        self.multiple, self.ndim = arch.multiple, arch.ndim
+        parts = _Parts(arch)
+        LAYOUTS[arch.layout].assemble(arch, parts)
+        for layer, module in parts.layers.items():
+            self.add_module(layer, module)
+        self.steps = tuple(parts.steps)
+        self._unused = tuple(_unused_after(self.steps))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits; shape as in the class.
 
         Raises:
-            InvalidInput: H or W is no multiple of `multiple`.
+            InvalidInput: the input is of another dimension, or a side is no multiple of `multiple`.
         """
+        if x.ndim != self.ndim + 2:
+            raise InvalidInput(f"input must have {self.ndim + 2} axes, got {tuple(x.shape)}")
         if any(side % self.multiple for side in x.shape[2:]):
             raise InvalidInput(
                 f"input sides must be multiples of {self.multiple}, got {tuple(x.shape[2:])}"
             )
-        x = self.stem(x)
-        pooled = []
-        for stage, down in zip(_stages(self.encoder), self.downs, strict=True):
-            x = down(stage.attend(stage.blocks(x), self.shared))
-            pooled.append(x)
-        pooled.pop()  # the bottom: it is the decoder's input
-        for i, (stage, up) in enumerate(zip(_stages(self.decoder), self.ups, strict=True)):
-            x = up(stage.blocks(stage.attend(x, self.shared)))
-            if pooled:
-                x = self.skips[i](x, pooled.pop())
-        logits: Tensor = self.head(x)
-        return logits
+        maps = {"x": x}
+        for step, unused in zip(self.steps, self._unused, strict=True):
+            given = [maps[name] for name in step.inputs]
+            maps[step.output] = getattr(self, step.layer)(*given) if step.layer else given[0]
+            for name in unused:
+                del maps[name]
+        return maps["x"]
 
 
-def _stages(modules: nn.ModuleList) -> Iterable["UNetStage"]:
-    return cast(Iterable[UNetStage], modules)
+class _Parts:
+    """Makes the blocks that a layout asks for and notes how they are joined."""
 
+    def __init__(self, arch: Arch) -> None:
+        self.arch = arch
+        self.layers: dict[str, Any] = {}
+        self.steps: list[Step] = []
+        self.channels = {"x": arch.in_channels}
 
-def _check_levels(arch: Arch) -> None:
-    above = [stage.width for stage in arch.encoder[-2::-1]]
-    met = [stage.width for stage in arch.decoder[:-1]]
-    if met != above:
-        raise InvalidInput(
-            "decoder stages meet the skips of the level above, so their widths must be "
-            f"{above}, got {met}"
-        )
-
-
-class UNetStage(nn.Module):
-    """The blocks of one stage and its own attention; a shared attention belongs to the network.
-
-    Args:
-        stage: what to build.
-        in_channels: channels of the first block's input.
-        attended: channels that the attention sees.
-        shared: the attention that is not built here.
-    """
-
-    def __init__(
-        self, stage: Stage, in_channels: int, attended: int, shared: BlockSpec | None
+    def apply(
+        self,
+        layer: str,
+        spec: BlockSpec,
+        inputs: Sequence[str] = ("x",),
+        *,
+        width: int | None = None,
+        output: str = "x",
     ) -> None:
-        super().__init__()
-        inputs = [in_channels, *[stage.width] * (stage.depth - 1)]
-        self.blocks = nn.Sequential(*(make(stage.block, c, stage.width) for c in inputs))
-        self.attention = nn.ModuleList(
-            nn.Identity() if spec == shared else make(spec, attended) for spec in stage.attention
-        )
-        self._uses_shared = [spec == shared for spec in stage.attention]
+        channels = tuple(self.channels[name] for name in inputs)
+        if width is not None:
+            channels += (width,)
+        if layer not in self.layers:  # one that exists is used again
+            self.layers[layer] = make(spec, *channels, ndim=self.arch.ndim)
+        self.steps.append(Step(layer, spec, channels, tuple(inputs), output))
+        self.channels[output] = int(getattr(self.layers[layer], "out_channels", channels[-1]))
 
-    def attend(self, x: Tensor, shared: nn.Module | None) -> Tensor:
-        """Apply the attention in order; the shape stays."""
-        for attention, is_shared in zip(self.attention, self._uses_shared, strict=True):
-            x = shared(x) if shared is not None and is_shared else attention(x)
-        return x
+    def keep(self, name: str) -> None:
+        self.steps.append(Step("", None, (), ("x",), name))
+        self.channels[name] = self.channels["x"]
+
+    def stem(self) -> None:
+        self.apply("stem", self.arch.stem, width=self.arch.encoder[0].width)
+
+    def blocks(self, place: str, stage: Stage) -> None:
+        for i in range(stage.depth):
+            self.apply(f"{place}_block{i + 1}", stage.block, width=stage.width)
+
+    def attend(self, place: str, stage: Stage) -> None:
+        for i, spec in enumerate(stage.attention):
+            self.apply("shared" if spec == self.arch.shared else f"{place}_attention{i + 1}", spec)
+
+    def end(self, place: str, stage: Stage) -> None:
+        for i, spec in enumerate(stage.after):
+            self.apply(f"{place}_after{i + 1}", spec, width=stage.width)
+        if self.channels["x"] != stage.width:
+            raise InvalidInput(
+                f"{place} must end with its width of {stage.width} channels, its blocks leave "
+                f"{self.channels['x']}"
+            )
+
+    def head(self, *others: str) -> None:
+        self.apply("head", self.arch.head, ("x", *others), width=self.arch.classes)
 
 
-def make(spec: BlockSpec, *channels: int) -> nn.Module:
-    """Build one block and fill its weights by the scheme it names."""
+def _unused_after(steps: tuple[Step, ...]) -> Iterable[tuple[str, ...]]:
+    """Yield for each step the maps that nothing reads any more, so that their memory is free."""
+    last = {name: i for i, step in enumerate(steps) for name in step.inputs}
+    for i, step in enumerate(steps):
+        yield tuple(n for n in dict.fromkeys(step.inputs) if last[n] == i and n != step.output)
+
+
+def make(spec: BlockSpec, *channels: int, ndim: int = 2) -> nn.Module:
+    """Make one block and fill its weights by the scheme it names.
+
+    Raises:
+        InvalidInput: the block refuses its channels, its knobs or the dimension.
+    """
     block = find_block(spec.name)
-    module = block.module(*channels, **dict(spec.knobs))
+    knobs: dict[str, Any] = dict(spec.knobs)
+    if ndim not in block.ndims:
+        raise InvalidInput(f"block {spec.name!r} works in {block.ndims[0]}D alone, got ndim={ndim}")
+    if len(block.ndims) > 1:
+        knobs["ndim"] = ndim
+    module = block.module(*channels, **knobs)
     INITS[block.init](module)
     return module

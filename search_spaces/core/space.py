@@ -56,6 +56,9 @@ class Baseline:
 
     `discarded_params` are parameters of the published program that cannot influence its output and
     are not built here; `params` and `cost` are as printed, `rule` says how the cost was counted.
+    The printed parameters are those of a network for `in_channels` and `classes`, the cost is for
+    an input of side `size`. `golden` is "yes" where the output was compared with the published
+    program's, "no", or "no official code"; `departures` says what is known to differ.
     """
 
     point: Point
@@ -65,6 +68,11 @@ class Baseline:
     rule: str
     discarded_params: int = 0
     seed: bool = False  # whether a search starts with it
+    in_channels: int = 3
+    classes: int = 1
+    size: int = 256
+    golden: str = "no"
+    departures: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,8 @@ class Space:
         decode: pure and total; dimensions without effect leave no trace in the arch.
         baselines: name -> published network.
         multiple: what the side of an input must be a multiple of, for every point.
+        ndim: 2 for images, 3 for volumes.
+        task: "segmentation", or "classification", which a search does not train.
     """
 
     name: str
@@ -86,6 +96,8 @@ class Space:
     decode: Callable[[Point], Arch]
     baselines: Mapping[str, Baseline]
     multiple: int
+    ndim: int = 2
+    task: str = "segmentation"
 
     @property
     def size(self) -> int:

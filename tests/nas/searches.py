@@ -17,7 +17,7 @@ from nas.store import Store
 from nas.study import Proposal, StudyDriver
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.space import Baseline, Choice, Int, Point, Space
-from search_spaces.ultralight import ultralight
+from search_spaces.nets.ultralight import ultralight
 
 RIG = "this-rig"
 SIZE = 32

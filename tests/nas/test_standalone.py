@@ -18,6 +18,7 @@ from nas.metrics import labels
 from nas.standalone import source
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
+from search_spaces.core.space import Point, Space
 
 FRESH = """
 import pathlib, sys, torch
@@ -47,6 +48,13 @@ def trained(arch: Arch, seed: int) -> nn.Module:
     return net.eval()
 
 
+def small(space: Space) -> Point:
+    """The dimension that makes networks of a space light."""
+    if "width" in space.dimensions:
+        return {"width": min(space.dimensions["width"].values)}
+    return {"scale": "1/8"}
+
+
 def archs() -> Iterator[tuple[str, Arch]]:
     """Baselines and random points of every space, grey and colour, with one and several classes."""
     for name in search_spaces.names():
@@ -57,8 +65,8 @@ def archs() -> Iterator[tuple[str, Arch]]:
         plain = (space.arch(entry.point) for entry in space.baselines.values())
         for arch in [arch for arch in plain if arch.shared is None][:1]:
             yield f"{name} without shared attention", arch
-        for i in range(6):
-            point = {**space.sample(rng), **({"width": 8} if "width" in space.dimensions else {})}
+        for i in range({"ultralight": 6}.get(name, 2 if space.ndim == 2 else 1)):
+            point = {**space.sample(rng), **small(space)}
             yield (
                 f"{name} sample {i}",
                 space.arch(point, in_channels=1 + i % 2 * 2, classes=1 + i % 3),
@@ -76,7 +84,8 @@ def namespace(arch: Arch) -> dict[str, Any]:
 
 def image(arch: Arch, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, arch.in_channels, 2 * arch.multiple, arch.multiple, generator=generator)
+    sides = (2 * arch.multiple, *[arch.multiple] * (arch.ndim - 1))
+    return torch.randn(2, arch.in_channels, *sides, generator=generator)
 
 
 def test_the_cases_cover_shared_and_no_attention_and_both_depths() -> None:

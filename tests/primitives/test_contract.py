@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from primitives.core.contract import BLOCKS, Block, Value, find_block, load_blocks
 from primitives.core.errors import InvalidInput
@@ -17,15 +18,18 @@ from search_spaces.core.arch import BlockSpec
 Channels = tuple[int, ...]
 
 CHANNELS: dict[str, tuple[Channels, ...]] = {  # what a block of the role is built with
-    "stem": ((1,), (2,), (3,), (5,)),
-    "stage": ((8, 8), (8, 12), (12, 8)),
+    "stem": ((1, 8), (2, 8), (3, 8), (5, 12)),
+    "stage": ((8, 8), (8, 12), (12, 8), (16, 16), (12, 16)),
     "attention": ((8,), (64,)),
     "down": ((8, 8), (8, 12)),
     "up": ((8, 8), (12, 8)),
-    "skip": ((2,), (16,)),
+    "skip": ((2, 2), (16, 16), (8, 12)),
+    "bridge": ((8, 12, 1), (8, 8, 1)),
     "head": ((8, 1), (8, 4)),
+    "ensemble": ((8, 8, 12, 1), (8, 4)),
 }
 FACTOR = {"down": 0.5, "up": 2.0}  # side of the output / side of the input
+MERGING = ("skip", "bridge")  # built with the channels of all their inputs
 ODD, EVEN = (9, 11), (8, 12)
 
 
@@ -34,6 +38,8 @@ def cases() -> list[Any]:
     found = []
     for block in load_blocks().values():
         found.append(pytest.param(block, {}, id=f"{block.name}-defaults"))
+        if 3 in block.ndims:
+            found.append(pytest.param(block, {"ndim": 3}, id=f"{block.name}-3d"))
         for knob, values in block.knobs.items():
             for value in values[1:]:
                 found.append(pytest.param(block, {knob: value}, id=f"{block.name}-{knob}={value}"))
@@ -57,27 +63,52 @@ def built(block: Block, knobs: dict[str, Value]) -> list[tuple[Channels, Any]]:
     return nets
 
 
-def inputs(block: Block, channels: Channels, sides: tuple[int, int], n: int = 2) -> list[Tensor]:
+def inputs(
+    block: Block, channels: Channels, sides: tuple[int, ...], knobs: dict[str, Value], n: int = 2
+) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    count = 2 if block.role == "skip" else 1
-    shape = (n, channels[0], *sides)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+    given = channels[:1]
+    if block.role in MERGING:
+        given = channels
+    elif block.role == "ensemble":
+        given = channels[:-1]
+    if knobs.get("ndim") == 3:
+        sides = (4, *sides)
+    shapes = [(n, c, *sides) for c in given]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
 def out_channels(block: Block, channels: Channels, net: Any) -> int:
+    return int(
+        getattr(net, "out_channels", channels[1] if block.role == "bridge" else channels[-1])
+    )
+
+
+def factor_of(block: Block) -> float:
+    """Side of the output / side of the input."""
+    stride = getattr(block.module, "stride", 1)
     if block.role == "stem":
-        return int(net.out_channels)
-    return channels[-1]
+        return 1 / stride
+    return FACTOR.get(block.role, 1.0) * stride
+
+
+def sides_of(block: Block) -> tuple[tuple[int, int], ...]:
+    """Odd sides too, where the role and the block allow them."""
+    even = factor_of(block) < 1 or hasattr(block.module, "multiple_knob")
+    return (EVEN,) if even else (EVEN, ODD)
 
 
 @every_knob
 def test_output_has_the_shape_of_the_role(block: Block, knobs: dict[str, Value]) -> None:
-    factor = FACTOR.get(block.role, 1.0)
+    factor = factor_of(block)
     for channels, net in built(block, knobs):
-        for sides in (EVEN,) if block.role == "down" else (EVEN, ODD):
-            out = net.double()(*inputs(block, channels, sides))
-            expected = (2, out_channels(block, channels, net), *(int(s * factor) for s in sides))
-            assert out.shape == expected
+        for sides in sides_of(block):
+            given = inputs(block, channels, sides, knobs)
+            out = net.double()(*given)
+            after = [int(side * factor) for side in given[0].shape[2:]]
+            if block.name == "classifier":
+                after = []
+            assert out.shape == (2, out_channels(block, channels, net), *after)
             assert out.isfinite().all()
 
 
@@ -85,20 +116,22 @@ def test_output_has_the_shape_of_the_role(block: Block, knobs: dict[str, Value])
 def test_every_parameter_gets_a_gradient(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
         # In eval mode norms are affine, so the bias of a convolution before a norm counts too.
-        out = net.double().eval()(*inputs(block, channels, EVEN, n=4))
+        out = net.double().eval()(*inputs(block, channels, EVEN, knobs, n=4))
         parameters = dict(net.named_parameters())
         if parameters:
             (out * torch.randn(out.shape, dtype=out.dtype)).sum().backward()
+        # Published programs keep biases although an instance norm takes them out again.
+        kept = any(isinstance(m, _InstanceNorm) for m in net.modules())
         for name, parameter in parameters.items():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.abs().max() > 1e-9, name
+            assert parameter.grad.abs().max() > 1e-9 or (kept and name.endswith("bias")), name
 
 
 @every_knob
 def test_samples_of_a_batch_are_independent(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
-        batch = inputs(block, channels, EVEN, n=3)
+        batch = inputs(block, channels, EVEN, knobs, n=3)
         net = net.double().eval()
         with torch.no_grad():
             together = net(*batch)
@@ -109,7 +142,7 @@ def test_samples_of_a_batch_are_independent(block: Block, knobs: dict[str, Value
 @every_knob
 def test_single_and_double_precision_agree(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
-        batch = inputs(block, channels, EVEN)
+        batch = inputs(block, channels, EVEN, knobs)
         with torch.no_grad():
             single = net.float().eval()(*(x.float() for x in batch))
             double = net.double()(*batch)
@@ -121,6 +154,7 @@ def test_single_and_double_precision_agree(block: Block, knobs: dict[str, Value]
 def test_first_knob_value_is_the_constructor_default(block: Block) -> None:
     parameters = inspect.signature(block.module).parameters.values()
     knobs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert (knobs.pop("ndim", None) == 2) == (len(block.ndims) > 1)
     assert knobs == {name: values[0] for name, values in block.knobs.items()}
     for values in block.knobs.values():
         assert len(set(values)) == len(values) > 1
@@ -148,7 +182,7 @@ def test_an_unknown_block_is_refused_with_the_nearest_name() -> None:
 def test_docstring_states_arguments_shape_and_errors(block: Block) -> None:
     doc = inspect.getdoc(block.module) or ""
     for parameter in inspect.signature(block.module).parameters:
-        assert f"\n    {parameter}: " in doc
+        assert f"\n    {parameter}: " in doc, parameter
     assert "Shape: " in doc
     assert ("Raises:" in doc) == can_raise(block.module)
 

@@ -30,23 +30,23 @@ def test_grouped_gate_parameters_follow_the_formula(channels: int, kernel: int) 
     inner = channels // 2
     side = inner * 2 * kernel**2 + inner + 2 * inner  # two inputs per output, bias, norm
     expected = 2 * side + (inner + 1 + 2)
-    assert count(GroupedAttentionGate(channels, kernel=kernel)) == expected
+    assert count(GroupedAttentionGate(channels, channels, kernel=kernel)) == expected
 
 
 def test_gates_of_base_cost_what_the_ablations_differ_by() -> None:
-    grouped = sum(count(GroupedAttentionGate(c)) for c in BASE_SKIPS)
-    classic = sum(count(AttentionGate(c)) for c in BASE_SKIPS)
+    grouped = sum(count(GroupedAttentionGate(c, c)) for c in BASE_SKIPS)
+    classic = sum(count(AttentionGate(c, c)) for c in BASE_SKIPS)
     assert grouped == 310_220 - 305_736
     assert classic == 326_414 - 311_082
-    assert sum(count(Add(c)) for c in BASE_SKIPS) == 0
+    assert sum(count(Add(c, c)) for c in BASE_SKIPS) == 0
 
 
 @pytest.mark.parametrize(
     ("net", "groups", "kernel"),
     [
-        (GroupedAttentionGate(8), 4, 3),
-        (GroupedAttentionGate(8, kernel=5), 4, 5),
-        (AttentionGate(8), 1, 1),
+        (GroupedAttentionGate(8, 8), 4, 3),
+        (GroupedAttentionGate(8, 8, kernel=5), 4, 5),
+        (AttentionGate(8, 8), 1, 1),
     ],
 )
 def test_gate_equals_hand_computation(net: Any, groups: int, kernel: int) -> None:
@@ -76,7 +76,7 @@ def test_gate_equals_hand_computation(net: Any, groups: int, kernel: int) -> Non
 
 @pytest.mark.parametrize("gate_type", [GroupedAttentionGate, AttentionGate])
 def test_only_the_skip_is_gated(gate_type: type[nn.Module]) -> None:
-    net: Any = gate_type(8).double().eval()
+    net: Any = gate_type(8, 8).double().eval()
     x, skip = maps(8)
     norm = net.gate.to_map[1]
     nn.init.constant_(norm.bias, -1e3)
@@ -87,12 +87,12 @@ def test_only_the_skip_is_gated(gate_type: type[nn.Module]) -> None:
 
 def test_plain_sum_adds_the_skip() -> None:
     x, skip = maps(3)
-    torch.testing.assert_close(Add(3)(x, skip), x + skip, rtol=0, atol=0)
+    torch.testing.assert_close(Add(3, 3)(x, skip), x + skip, rtol=0, atol=0)
 
 
 def test_wrong_channels_and_kernels_are_refused() -> None:
     for gate in (GroupedAttentionGate, AttentionGate):
-        with pytest.raises(InvalidInput, match="must be even, got 7"):
-            gate(7)
+        with pytest.raises(InvalidInput, match="needs an even number of channels, got 7"):
+            gate(7, 7)
     with pytest.raises(InvalidInput, match=r"kernel must all be odd and positive .* got 2"):
-        GroupedAttentionGate(8, kernel=2)
+        GroupedAttentionGate(8, 8, kernel=2)

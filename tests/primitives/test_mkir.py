@@ -68,7 +68,9 @@ def test_one_more_branch_in_all_blocks_of_base_costs_1158_times_k2_plus_2(kernel
 @pytest.mark.parametrize("concat", [False, True])
 @pytest.mark.parametrize("act", ["relu6", "relu", "hardswish", "gelu"])
 def test_depthwise_filter_equals_hand_computation(series: bool, concat: bool, act: str) -> None:
-    net = randomised(MultiKernelDepthwise(4, (1, 3, 5), series=series, concat=concat, act=act))
+    net = randomised(
+        MultiKernelDepthwise(4, (1, 3, 5), series=series, concat=concat, act=act, ndim=2)
+    )
     x = torch.randn(2, 4, 7, 6, dtype=torch.float64) * 3
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "relu6": lambda y: y.clamp(0, 6),

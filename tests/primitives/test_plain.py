@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from primitives.core.errors import InvalidInput
 from primitives.plain import BilinearReLU, MaxPool, PointwiseHead, RepeatGrey
 
 
 def test_stem_repeats_grey_and_passes_colour_on() -> None:
     grey, colour = torch.rand(2, 1, 4, 4), torch.rand(2, 4, 4, 4)
-    np.testing.assert_array_equal(RepeatGrey(1)(grey), np.repeat(grey.numpy(), 3, axis=1))
-    assert RepeatGrey(4)(colour) is colour
-    assert [RepeatGrey(c).out_channels for c in (1, 2, 3, 4)] == [3, 2, 3, 4]
+    np.testing.assert_array_equal(RepeatGrey(1, 8)(grey), np.repeat(grey.numpy(), 3, axis=1))
+    assert RepeatGrey(4, 8)(colour) is colour
+    assert [RepeatGrey(c, 8).out_channels for c in (1, 2, 3, 4)] == [3, 2, 3, 4]
 
 
 def test_pooling_takes_the_maximum_of_each_window() -> None:
@@ -41,6 +40,6 @@ def test_head_is_one_affine_map_per_pixel() -> None:
 
 
 @pytest.mark.parametrize("block", [MaxPool, BilinearReLU])
-def test_size_changes_refuse_to_change_channels(block: type) -> None:
-    with pytest.raises(InvalidInput, match="keeps the channel count, got 8 -> 12"):
-        block(8, 12)
+def test_size_changes_without_weights_keep_the_channels(block: type) -> None:
+    assert block(8, 12).out_channels == 8
+    assert block(8, 12)(torch.randn(1, 8, 4, 4)).shape[1] == 8

@@ -121,7 +121,8 @@ def test_cost_by_the_papers_rule_is_the_printed_one(name: str) -> None:
 
 
 def net_widths(net: Any) -> list[int]:
-    return [int(stage.blocks[0].project[0].out_channels) for stage in net.encoder]
+    blocks = (getattr(net, f"encoder{i}_block1") for i in range(1, 6))
+    return [int(block.project[0].out_channels) for block in blocks]
 
 
 def published_cost(net: nn.Module, side: int) -> int:
@@ -188,8 +189,8 @@ class Upsample(nn.Module):
 
 def upsampling(align_corners: bool, relu: bool) -> Callable[[Any], None]:
     def apply(net: Any) -> None:
-        for i in range(len(net.ups)):
-            net.ups[i] = Upsample(align_corners, relu)
+        for i in range(1, 6):
+            setattr(net, f"decoder{i}_up", Upsample(align_corners, relu))
 
     return apply
 
