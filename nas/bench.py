@@ -18,7 +18,7 @@ from search_spaces.core.space import Space
 def bench_baselines(
     spaces: Iterable[Space], size: int, device: str, threads: int, progress: Progress
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Measure parameters, multiply-adds, activations and latency of all baselines, one at a time.
+    """Measure parameters, multiply-adds, activations and latency of 2D baselines, one at a time.
 
     Args:
         spaces: whose baselines to measure.
@@ -36,6 +36,8 @@ def bench_baselines(
     where = torch.device(find_device(device))
     archs: dict[str, tuple[str, Arch]] = {}
     for space in spaces:
+        if space.ndim != 2:  # volumes would need another size
+            continue
         check_size(size, space)
         for name, baseline in space.baselines.items():
             arch = space.arch(baseline.point)

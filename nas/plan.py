@@ -98,6 +98,12 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
             option = required.removesuffix("s")
             raise InvalidInput(f"a search needs --{option}; see `nas search --help`")
     space = search_spaces.load(chosen["space"])
+    if space.ndim != 2 or space.task != "segmentation":
+        what = space.task if space.ndim == 2 else "volumes"
+        raise InvalidInput(
+            f"a search trains segmentation of images, space {space.name!r} is for {what}; "
+            "`nas spaces` lists the others"
+        )
     device = find_device(chosen.pop("device", "auto"))
     defaults = DEFAULTS[device]
     data = _data(chosen.pop("data", "phantom"))

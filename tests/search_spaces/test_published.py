@@ -133,5 +133,5 @@ def test_output_equals_the_published_program(name: str) -> None:
 def test_ultralight_in_3d_computes_what_was_recorded(size: str) -> None:
     space = load("ultralight3d")
     arch = space.arch(space.baseline(f"ultralight3d-{size}").point, 3, 8)
-    facts = recorded("ultralight")[f"ultralight3d-{size}"]
+    facts = recorded("ultralight3d")[f"ultralight3d-{size}"]
     assert difference(build(arch), facts) <= 1e-6
