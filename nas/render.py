@@ -24,8 +24,6 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def front_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Table:
     """Return the front, best first by the first objective."""
-    first = objectives[0]
-    sign = -1 if first.direction == "maximize" else 1
     others = [o for o in objectives if o.name not in _COLUMNS]
     columns = (
         ">trial",
@@ -38,11 +36,16 @@ def front_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Tab
         *(f">{o.name}{f' {o.unit}' if o.unit else ''}" for o in others),
         ">epochs",
     )
-    rows = (
-        _front_row(t, others) for t in sorted(trials, key=lambda t: sign * t.values[first.name])
-    )
+    rows = (_front_row(t, others) for t in best_first(trials, objectives))
     names = ", ".join(f"{o.direction} {o.name}" for o in objectives)
     return table(f"Pareto front: {names}; scores on validation images", columns, rows)
+
+
+def best_first(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """Return trials by their first objective."""
+    first = objectives[0]
+    sign = -1 if first.direction == "maximize" else 1
+    return sorted(trials, key=lambda t: sign * t.values[first.name])
 
 
 def plan_table(plan: Plan) -> Table:
@@ -86,7 +89,7 @@ def after_search(handle: StudyHandle, plan: Plan) -> list[str]:
     counts = count_states(handle.trials())
     said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     lines = [f"\n{sum(counts.values())} proposals: {said}", _standing(handle, plan.run.trials)]
-    if front := handle.front():
+    if front := best_first(handle.front(), handle.objectives):
         name, store = shlex.quote(handle.name), shlex.quote(str(plan.store))
         option, served = ("", "") if store == "nas-store" else (f" --store {store}", f" {store}")
         lines += [

@@ -248,7 +248,7 @@ def test_a_search_ends_with_the_front_and_the_next_commands(
     monkeypatch.setattr(nas.driver, "drive", lambda plan, watcher: handle)
     command = f"{QUICK} --study demo --store read --trials 9"
     result = run(command)
-    first = handle.front()[0].number
+    first = render.best_first(handle.front(), handle.objectives)[0].number
     assert result.stdout.startswith("Pareto front: ")
     assert result.stdout.endswith(
         "0 of 9 trials have ended; the same command continues\n"
