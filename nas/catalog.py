@@ -16,7 +16,6 @@ from primitives.core.contract import Block, load_blocks
 from search_spaces.core.space import Choice, Space
 
 _SPACE_COLUMNS = ("space", ">dimensions", ">points", ">baselines", "source")
-_FEW = 6  # values of a knob that are listed
 
 
 def space_json(space: Space) -> dict[str, Any]:
@@ -63,11 +62,12 @@ def size_text(space: Space) -> str:
 
 
 def readme_tables(spaces: Sequence[Space]) -> str:
-    """Return the README's table of these spaces, an empty line, and its table of all blocks."""
+    """Return the README's tables of these spaces and of the files of blocks, a line between."""
     named = [(f"`{name}`", *rest) for name, *rest in map(_space_row, spaces)]
-    blocks = sorted(load_blocks().values(), key=lambda b: (b.role, b.name))
-    columns = ("block", "role", "knobs (first value: published)", "source")
-    return f"{markdown(_SPACE_COLUMNS, named)}\n\n{markdown(columns, map(_block_row, blocks))}"
+    blocks = sorted(load_blocks().values(), key=lambda b: (b.module.__module__, b.role, b.name))
+    files = [list(group) for _, group in groupby(blocks, key=lambda b: b.module.__module__)]
+    columns = ("file", "blocks: their knobs", "source")
+    return f"{markdown(_SPACE_COLUMNS, named)}\n\n{markdown(columns, map(_file_row, files))}"
 
 
 def baseline_rows(space: Space) -> list[dict[str, Any]]:
@@ -177,14 +177,10 @@ def _space_row(space: Space) -> tuple[str, ...]:
     return space.name, *counts, space.source
 
 
-def _block_row(block: Block) -> tuple[str, ...]:
-    knobs = "; ".join(f"{k}: {_few(values)}" for k, values in block.knobs.items()) or "-"
-    return f"`{block.name}`", block.role, knobs, _source(block)
-
-
-def _few(values: Sequence[Any]) -> str:
-    shown = ", ".join(map(str, values[:_FEW]))
-    return shown if len(values) <= _FEW else f"{shown}, ... ({len(values)})"
+def _file_row(blocks: Sequence[Block]) -> tuple[str, ...]:
+    file = blocks[0].module.__module__.rpartition(".")[2]
+    named = (f"`{b.name}`" + (f": {', '.join(b.knobs)}" if b.knobs else "") for b in blocks)
+    return f"`{file}.py`", "; ".join(named), _source(blocks[0])
 
 
 def _source(block: Block) -> str:

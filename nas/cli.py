@@ -247,7 +247,7 @@ def dashboard(store: str, port: int, open: bool) -> None:
 @device_option
 @json_option
 def bench(name: str | None, size: int, device: str | None, threads: int, as_json: bool) -> None:
-    """Measure costs and latency of all baselines on this machine."""
+    """Measure costs and latency of all 2D baselines on this machine."""
     from nas import catalog
     from nas.bench import bench_baselines
     from nas.progress import TerminalWatcher
