@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 _OURS = ("primitives", "search_spaces", "nas")
 _DECORATOR = "block"
-_FACTS = ("knobs", "ndims", "added_knobs", "multiple_knob", "stride")  # for the table of blocks alone
+_FACTS = (
+    "knobs",
+    "ndims",
+    "added_knobs",
+    "multiple_knob",
+    "stride",
+)  # for the table of blocks alone
 Edit = tuple[int, int, str]  # first and last byte of a span of a line, what stands there instead
 
 

@@ -186,7 +186,9 @@ def test_baselines_stand_beside_their_papers(few_baselines: None) -> None:
     assert (base["program_params"], base["paper_params"]) == (315_566, "0.316M")
     assert (base["paper_cost"], base["discarded_params"]) == ("0.314G", 115)
     text = run("baselines").stdout
-    assert re.search(r"^ultralight-base +315,451 +315,566 +0\.316M +277\.6M +256 +0\.314G", text, re.M)
+    assert re.search(
+        r"^ultralight-base +315,451 +315,566 +0\.316M +277\.6M +256 +0\.314G", text, re.M
+    )
     assert base["paper_rule"] in text
 
 

@@ -53,25 +53,26 @@ def ultralight(
     """
     spatial = BlockSpec.of("spatial-attention", kernel=sa_kernel)
     up_widths = [*widths[-2::-1], widths[0]]
-    alone = ("activation", "branch_norm")  # the knobs that act on a single branch too
 
     def attention(kind: str, width: int, ratio: int) -> tuple[BlockSpec, ...]:
         channel = BlockSpec.of("channel-attention", ratio=_canonical_ratio(width, ratio))
         return {"none": (), "ca": (channel,), "sa": (spatial,), "ca-sa": (channel, spatial)}[kind]
 
-    def block(kernels: str, expansion: int) -> BlockSpec:
-        joins = "-" in kernels  # a single branch is neither chained nor joined
-        knobs = {k: v for k, v in filter_knobs.items() if joins or k in alone}
-        return BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **knobs)
-
     encoder = tuple(
-        Stage(block(kernels, encoder_expansion), width, depth, attention(kind, width, ratio))
+        Stage(
+            _block(kernels, encoder_expansion, filter_knobs),
+            width,
+            depth,
+            attention(kind, width, ratio),
+        )
         for width, depth, kernels, kind, ratio in zip(
             widths, depths, encoder_kernels, encoder_attention, ratios[::-1], strict=True
         )
     )
     decoder = tuple(
-        Stage(block(kernels, decoder_expansion), width, 1, attention(kind, seen, ratio))
+        Stage(
+            _block(kernels, decoder_expansion, filter_knobs), width, 1, attention(kind, seen, ratio)
+        )
         for width, seen, kernels, kind, ratio in zip(
             up_widths, widths[::-1], decoder_kernels, decoder_attention, ratios, strict=True
         )
@@ -88,6 +89,13 @@ def ultralight(
         shared=spatial if attended else None,
         ndim=ndim,
     )
+
+
+def _block(kernels: str, expansion: int, knobs: Mapping[str, Value]) -> BlockSpec:
+    """Return a block; a single branch is neither chained nor joined, so those knobs vanish."""
+    alone = ("activation", "branch_norm")
+    used = {k: v for k, v in knobs.items() if "-" in kernels or k in alone}
+    return BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **used)
 
 
 def _canonical_ratio(channels: int, ratio: int) -> int:

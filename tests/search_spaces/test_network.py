@@ -58,7 +58,9 @@ def test_decoder_widths_must_meet_the_skips() -> None:
 
 def test_encoder_and_decoder_have_equally_many_stages() -> None:
     arch = two_levels()
-    with pytest.raises(InvalidInput, match="2 encoder stages, 1 or more, needs 2 decoder stages, got 1"):
+    with pytest.raises(
+        InvalidInput, match="2 encoder stages, 1 or more, needs 2 decoder stages, got 1"
+    ):
         replace(arch, decoder=arch.decoder[:1])
     with pytest.raises(InvalidInput, match="with 0 encoder stages, 1 or more, needs"):
         replace(arch, encoder=(), decoder=())
