@@ -77,9 +77,12 @@ def _boxes(arch: Arch) -> list[_Box]:
     widest = max(stage.width for _, _, stage in placed)
     above, boxes = float(_HEAD), []
     for row in rows:
-        there = [(i, *part, _label(*part, arch)) for i, part in enumerate(row) if part]
+        there = [
+            (i, scale, stage, _label(name, scale, stage, arch))
+            for i, (name, scale, stage) in ((i, part) for i, part in enumerate(row) if part)
+        ]
         below = above + max(_ROW, *(_LINE * (len(label) + 1) for *_, label in there))
-        for i, _, scale, stage, label in there:
+        for i, scale, stage, label in there:
             width = 14 + 106 * sqrt(stage.width / widest)
             height = 64 - 40 * log2(scale / arch.stem.stride) / levels
             middle = (_LEFT, _RIGHT)[i]

@@ -101,7 +101,7 @@ class StudyDriver:
         self.recipe_key = study.recipe_key(prepared.fingerprint)
         self._names = {
             self._of(baseline.point).key: name
-            for name, baseline in reversed(self.space.baselines.items())
+            for name, baseline in reversed(list(self.space.baselines.items()))
         }
         self.optuna_study = _open(store, study, prepared, revision)
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)

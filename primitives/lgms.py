@@ -152,20 +152,16 @@ class SparseTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                (
-                    Attention(channels, heads, head_width),
-                    nn.Sequential(
-                        nn.LayerNorm(channels),
-                        nn.Linear(channels, hidden),
-                        nn.SiLU(),
-                        nn.Linear(hidden, channels),
-                    ),
-                )
+        parts: list[nn.Module] = []
+        for _ in range(depth):
+            perceptron = nn.Sequential(
+                nn.LayerNorm(channels),
+                nn.Linear(channels, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, channels),
             )
-            for _ in range(depth)
-        )
+            parts += [Attention(channels, heads, head_width), perceptron]
+        self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers; shape as in the class."""
@@ -177,9 +173,8 @@ class SparseTransformer(nn.Module):
         offsets, places = [3 + 2 * i for i in axes], [2 + 2 * i for i in axes]
         x = x.permute(0, *offsets, *places, 1)  # (N, offsets, cells, C)
         x = x.reshape(n * self.patch ** len(sides), -1, c)  # (N * offsets, L, C)
-        for attention, perceptron in self.layers:
-            x = x + attention(x)
-            x = x + perceptron(x)
+        for part in self.parts:
+            x = x + part(x)
         x = x.view(n, *[self.patch] * len(sides), *cells, c)
         d = len(sides)
         woven = [axis for i in axes for axis in (1 + d + i, 1 + i)]

@@ -299,9 +299,7 @@ class StridedConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        conv, norm = conv_bn(in_channels, out_channels, 3)
-        conv.stride = (2, 2)
-        self.layers = nn.Sequential(conv, norm)
+        self.layers = nn.Sequential(*conv_bn(in_channels, out_channels, 3, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Reduce; shape as in the class."""

@@ -98,6 +98,7 @@ class InvertedDepthwise(nn.Module):
         check_choice("shortcut", shortcut, ("conv", "none", "identity"))
         check_choice("filter", filter, ("ds", "plain"))
         hidden = expansion * (in_channels if mid == "in" else max(in_channels, out_channels))
+        layers: list[nn.Module]
         if filter == "plain":
             layers = [nn.Conv2d(in_channels, out_channels, 3, padding=1)]
         elif style == "code":

@@ -43,15 +43,12 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        first = conv_bn(in_channels, out_channels, 3)
-        first[0].stride = (stride, stride)
+        first = conv_bn(in_channels, out_channels, 3, stride=stride)
         self.layers = nn.Sequential(*first, nn.ReLU(), *conv_bn(out_channels, out_channels, 3))
         if stride == 1 and in_channels == out_channels:
             self.shortcut: nn.Module = nn.Identity()
         else:
-            conv, norm = conv_bn(in_channels, out_channels)
-            conv.stride = (stride, stride)
-            self.shortcut = nn.Sequential(conv, norm)
+            self.shortcut = nn.Sequential(*conv_bn(in_channels, out_channels, stride=stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""

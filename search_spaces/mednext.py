@@ -1,5 +1,7 @@
 """MedNeXt as a space of classifiers; a search does not train them."""
 
+from collections.abc import Mapping
+
 from primitives.mednext import MedBlock
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Baseline, Choice, Int, Point, Space
@@ -7,7 +9,7 @@ from search_spaces.nets.med import mednext
 
 _MED = {knob: values for knob, values in MedBlock.knobs.items() if knob != "side"}
 
-DIMENSIONS = {
+DIMENSIONS: Mapping[str, Choice | Int] = {
     "width": Choice(64, 16, 24, 32, 48),
     "growth": Choice("1-2-4-8", "1-2-4-6", "1-2-3-4", "1-1-2-4"),
     **{f"depth_{i}": Int(1, 4) for i in range(1, 5)},
@@ -20,7 +22,7 @@ def decode(point: Point) -> Arch:
     return mednext(
         [int(point["width"]) * int(factor) for factor in str(point["growth"]).split("-")],
         depths=[int(point[f"depth_{i}"]) for i in range(1, 5)],
-        **{knob: point[knob] for knob in _MED},
+        med={knob: point[knob] for knob in _MED},
     )
 
 

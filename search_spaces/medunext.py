@@ -1,5 +1,7 @@
 """MedUNeXt as a space: MED blocks with each part on or off, where they are, widths, skips."""
 
+from collections.abc import Mapping
+
 from primitives.mednext import MedBlock
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Baseline, Choice, Int, Point, Space
@@ -8,7 +10,7 @@ from search_spaces.nets.med import medunext
 # The axis mixing is made for 224 pixels, so that parameters do not depend on the size of a study.
 _MED = {knob: values for knob, values in MedBlock.knobs.items() if knob != "side"}
 
-DIMENSIONS = {
+DIMENSIONS: Mapping[str, Choice | Int] = {
     "width": Choice(16, 8, 24, 32, 64),
     "growth": Choice("1-2-4-8-16", "1-2-4-8-12", "1-2-4-6-8", "1-2-3-4-6", "1-1-2-3-4"),
     **{f"depth_{place}": Int(1, 3) for place in ("encoder", "bottom", "decoder")},
@@ -29,7 +31,7 @@ def decode(point: Point) -> Arch:
         decoder=bool(point["mirrored"]),
         pooled=bool(point["pooled"]),
         skip=str(point["skip"]),
-        **{knob: point[knob] for knob in _MED},
+        med={knob: point[knob] for knob in _MED},
     )
 
 

@@ -1,15 +1,17 @@
 """UConvNeXt as a space: kernels, expansion, norms and shortcut of DS blocks, and all of LFWF."""
 
+from collections.abc import Mapping
+
 from primitives.core.contract import Value
 from primitives.uconvnext import InvertedDepthwise, LFWFPerceptron
 from search_spaces.core.arch import Arch
-from search_spaces.core.space import Baseline, Choice, Point, Space
+from search_spaces.core.space import Baseline, Choice, Int, Point, Space
 from search_spaces.nets.uconvnext import PLACES, uconvnext
 
 _DS = {k: v for k, v in InvertedDepthwise.knobs.items() if k != "kernel"}
 _LFWF = LFWFPerceptron.knobs
 
-DIMENSIONS = {
+DIMENSIONS: Mapping[str, Choice | Int] = {
     "width": Choice(16, 8, 12, 24, 32, 64),
     "growth": Choice("1-2-4-8-16", "1-2-4-6-10", "1-2-4-6-8", "1-2-3-4-6", "1-1-2-2-4"),
     **{f"kernel_{i}": Choice(*InvertedDepthwise.knobs["kernel"]) for i in range(1, 6)},

@@ -35,7 +35,7 @@ _FAMILIES: Mapping[str, Callable[[Point], Arch]] = {
     "ege-unet": lambda p: classic.ege_unet(_widths(p, (8, 16, 24, 32, 48, 64))),
 }
 
-DIMENSIONS = {
+DIMENSIONS: Mapping[str, Choice | Int] = {
     "family": Choice(*_FAMILIES),
     "scale": Choice("1", "1/16", "1/8", "1/4", "3/8", "1/2", "3/4", "2"),
     "encoder": Choice("double-conv", "lms"),

@@ -53,10 +53,11 @@ def conv_bn(
     groups: int = 1,
     bias: bool = False,
     ndim: int = 2,
+    stride: int = 1,
 ) -> list[nn.Module]:
     """Return a "same"-padded convolution and its batch norm."""
     conv = CONV[ndim](
-        in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=bias
+        in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias
     )
     return [conv, BATCH_NORM[ndim](out_channels)]
 

@@ -116,13 +116,16 @@ class Stage:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the JSON form."""
-        many = {name: tuple(map(BlockSpec.from_json, data.get(name, ()))) for name in _MANY}
-        single = {name: BlockSpec.from_json(data[name]) for name in _SINGLE if name in data}
-        block = BlockSpec.from_json(data["block"])
-        return cls(block, data["width"], data["depth"], **many, **single)
-
-
-_MANY, _SINGLE = ("attention", "after"), ("resize", "skip")
+        resize, skip = (data.get(name) for name in ("resize", "skip"))
+        return cls(
+            BlockSpec.from_json(data["block"]),
+            data["width"],
+            data["depth"],
+            tuple(map(BlockSpec.from_json, data["attention"])),
+            BlockSpec.from_json(resize) if resize else None,
+            BlockSpec.from_json(skip) if skip else None,
+            tuple(map(BlockSpec.from_json, data.get("after", ()))),
+        )
 
 
 @dataclass(frozen=True, slots=True)

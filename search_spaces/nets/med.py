@@ -1,6 +1,6 @@
 """MedNeXt (classification) and MedUNeXt (segmentation) of Xue et al., PLOS ONE 2026, e0340108."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from primitives.core.contract import Value
 from search_spaces.core.arch import Arch, BlockSpec, Stage
@@ -12,7 +12,7 @@ def mednext(
     depths: Sequence[int] = (2, 2, 2, 2),
     size: int = 224,
     classes: int = 2,
-    **med: Value,
+    med: Mapping[str, Value] | None = None,
 ) -> Arch:
     """Return a classifier; the defaults have the published parameters and cost.
 
@@ -24,7 +24,7 @@ def mednext(
         med: knobs of all MED blocks.
     """
     stages = [
-        Stage(_med(size // 4 // 2**i, med), width, depth)
+        Stage(_med(size // 4 // 2**i, med or {}), width, depth)
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True))
     ]
     return Arch(
@@ -49,7 +49,7 @@ def medunext(
     pooled: bool = True,
     skip: str = "concat",
     size: int = 224,
-    **med: Value,
+    med: Mapping[str, Value] | None = None,
 ) -> Arch:
     """Return a segmentation network.
 
@@ -68,7 +68,7 @@ def medunext(
     side = size // 2 if pooled else size
 
     def stage(level: int, depth: int, mixed: bool) -> Stage:
-        block = _med(side // 2 ** (level - 1), med) if mixed else conv
+        block = _med(side // 2 ** (level - 1), med or {}) if mixed else conv
         return Stage(block, widths[level - 1], depth if mixed else 1)
 
     encoder = [stage(i, depths[1] if i == 5 else depths[0], i >= first) for i in range(1, 6)]
@@ -84,11 +84,12 @@ def medunext(
     )
 
 
-def _med(side: int, knobs: dict[str, Value]) -> BlockSpec:
+def _med(side: int, given: Mapping[str, Value]) -> BlockSpec:
     """Return a MED block; knobs without effect have their default, so that keys stay canonical."""
-    knobs = dict(knobs)
+    knobs = dict(given)
     if knobs.get("mixer", "sem") != "sem":
         knobs = {k: v for k, v in knobs.items() if k not in ("kernels", "axis", "fuse")}
         return BlockSpec.of("med", **knobs)
-    sized = knobs.get("axis", "resize") in ("resize", "long")
-    return BlockSpec.of("med", **knobs, **({"side": side} if sized else {}))
+    if knobs.get("axis", "resize") in ("resize", "long"):
+        knobs["side"] = side
+    return BlockSpec.of("med", **knobs)

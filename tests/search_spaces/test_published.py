@@ -77,7 +77,7 @@ ROUNDED: dict[str, tuple[Arch, str]] = {
             ("XL", 4, "25.371"),
         )
     },
-    "mednext 7 and 11": (med.mednext(kernels="7-11"), "10.748"),
+    "mednext 7 and 11": (med.mednext(med={"kernels": "7-11"}), "10.748"),
     "medunext 1,1,1": (med.medunext(depths=(1, 1, 1)), "33.97"),
     "medunext 2,1,2": (med.medunext(), "40.82"),
     "medunext 2,2,2": (med.medunext(depths=(2, 2, 2)), "54.49"),
