@@ -33,6 +33,7 @@ def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SPACES = "lgms, lgms3d, mednext, medunext, uconvnext, ultralight, ultralight3d, unet"
 OBJECTIVES = "dice, iou, params, macs, flops, latency, memory"
 NAME = "study must start with a letter or digit, have no '/' and at most 100 signs, got"
 MISUSES = {
@@ -43,7 +44,7 @@ MISUSES = {
     "see `nas search --help`",
     "search": "a search needs --space; see `nas search --help`",
     "search --space ultralight": "a search needs --objective; see `nas search --help`",
-    "search --space ultralite --objective dice": "space must be one of ultralight, "
+    "search --space ultralite --objective dice": f"space must be one of {SPACES}, "
     "got 'ultralite'; did you mean 'ultralight'?",
     "search --space ultralight --objective dise --constraint none": "objective must be one of "
     f"{OBJECTIVES}, got 'dise'; did you mean 'dice'?",
@@ -116,11 +117,10 @@ MISUSES = {
     "show demo one": "invalid value for 'TRIAL': 'one' is not a valid integer; "
     "see `nas show --help`",
     "export demo --out x": "missing option '--trial'; see `nas export --help`",
-    "spaces ultraheavy": "space must be one of ultralight, got 'ultraheavy'; "
+    "spaces ultraheavy": f"space must be one of {SPACES}, got 'ultraheavy'; "
     "did you mean 'ultralight'?",
-    "baselines --space x": "space must be one of ultralight, got 'x'",
-    "bench --size 100": "size must be a multiple of 32 for space 'ultralight', "
-    "got 100; 96 would do",
+    "baselines --space x": f"space must be one of {SPACES}, got 'x'",
+    "bench --size 100": "size must be a multiple of 32 for space 'lgms', got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
     "data check photos": "data must be a folder with images/ and masks/, photos has no images",

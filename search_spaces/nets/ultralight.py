@@ -1,6 +1,6 @@
 """UltraLightUNet / MK-UNet (Rahman and Marculescu, ICCV workshops 2025) in 2D and 3D."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from primitives.attention import ChannelAttention, SpatialAttention
 from primitives.core.contract import Value
@@ -52,32 +52,28 @@ def ultralight(
         InvalidInput: a block refuses its knobs.
     """
     spatial = BlockSpec.of("spatial-attention", kernel=sa_kernel)
-    up_widths = [*widths[-2::-1], widths[0]]
 
     def attention(kind: str, width: int, ratio: int) -> tuple[BlockSpec, ...]:
         channel = BlockSpec.of("channel-attention", ratio=_canonical_ratio(width, ratio))
         return {"none": (), "ca": (channel,), "sa": (spatial,), "ca-sa": (channel, spatial)}[kind]
 
     encoder = tuple(
-        Stage(
-            _block(kernels, encoder_expansion, filter_knobs),
-            width,
-            depth,
-            attention(kind, width, ratio),
-        )
-        for width, depth, kernels, kind, ratio in zip(
-            widths, depths, encoder_kernels, encoder_attention, ratios[::-1], strict=True
+        Stage(block, width, depth, attention(kind, width, ratio))
+        for block, width, depth, kind, ratio in zip(
+            _blocks(encoder_kernels, encoder_expansion, filter_knobs),
+            *(widths, depths, encoder_attention, ratios[::-1]),
+            strict=True,
         )
     )
     decoder = tuple(
-        Stage(
-            _block(kernels, decoder_expansion, filter_knobs), width, 1, attention(kind, seen, ratio)
-        )
-        for width, seen, kernels, kind, ratio in zip(
-            up_widths, widths[::-1], decoder_kernels, decoder_attention, ratios, strict=True
+        Stage(block, width, 1, attention(kind, seen, ratio))
+        for block, width, seen, kind, ratio in zip(
+            _blocks(decoder_kernels, decoder_expansion, filter_knobs),
+            *((*widths[-2::-1], widths[0]), widths[::-1], decoder_attention, ratios),
+            strict=True,
         )
     )
-    attended = any(spatial in stage.attention for stage in (*encoder, *decoder))
+    attended = {spec for stage in (*encoder, *decoder) for spec in stage.attention}
     return Arch(
         encoder=encoder,
         decoder=decoder,
@@ -86,16 +82,19 @@ def ultralight(
         up=BlockSpec.of("bilinear-relu"),
         skip=skip or BlockSpec.of("gag"),
         head=BlockSpec.of("conv1x1"),
-        shared=spatial if attended else None,
+        shared=spatial if spatial in attended else None,
         ndim=ndim,
     )
 
 
-def _block(kernels: str, expansion: int, knobs: Mapping[str, Value]) -> BlockSpec:
-    """Return a block; a single branch is neither chained nor joined, so those knobs vanish."""
+def _blocks(
+    kernel_sets: Sequence[str], expansion: int, knobs: Mapping[str, Value]
+) -> Iterator[BlockSpec]:
+    """Yield blocks; a single branch is neither chained nor joined, so those knobs vanish."""
     alone = ("activation", "branch_norm")
-    used = {k: v for k, v in knobs.items() if "-" in kernels or k in alone}
-    return BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **used)
+    for kernels in kernel_sets:
+        used = {k: v for k, v in knobs.items() if "-" in kernels or k in alone}
+        yield BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **used)
 
 
 def _canonical_ratio(channels: int, ratio: int) -> int:

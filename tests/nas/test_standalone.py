@@ -184,7 +184,7 @@ def test_the_program_segments_an_image_as_the_search_does(tmp_path: Path) -> Non
     assert ran.returncode == 0, ran.stderr
     mask = torch.from_numpy(decode_image(tmp_path / "mask.png").astype("int64"))
     sure = logits[0, 0].abs() > 1e-4  # thread counts differ, so rounding does
-    assert sure.float().mean() > 0.99
+    assert sure.float().mean() > 0.98
     assert torch.equal(mask[sure], expected[sure] * 255)
 
 

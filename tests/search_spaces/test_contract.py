@@ -225,7 +225,7 @@ def keys(name: str, changes: Point, dimension: str, values: tuple[Value, ...]) -
 @every_space
 def test_archs_of_different_keys_compute_different_functions(space: Space) -> None:
     rng = random.Random(11)
-    few = 4 if space.ndim == 3 else len(space.dimensions)  # volumes take long
+    few = 1 if space.ndim == 3 else min(12, len(space.dimensions))  # takes long
     for name in rng.sample(list(space.dimensions), few):
         dimension = space.dimensions[name]
         point = small(space, rng)
