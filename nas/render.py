@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from rich.table import Table
@@ -171,8 +170,8 @@ def _first(study: Study) -> str:
     if not study.baselines:
         return "no published networks (--no-baselines)"
     names = [name for name, _ in search_spaces.load(study.space).seeds()]
-    rest = islice(names, 3, None)
-    return f"{', '.join(names[:3])}; then {', '.join(rest)} where the constraints and trials allow"
+    first, rest = ", ".join(names[:3]), ", ".join(names[3:])
+    return first + (f"; then {rest} where the constraints and trials allow" if rest else "")
 
 
 def _standing(handle: StudyHandle, total: int) -> str:

@@ -24,7 +24,8 @@ def roll_each(x: Tensor, axis: int, sign: int) -> Tensor:
     length = x.shape[axis]
     channel = torch.arange(x.shape[1], device=x.device)
     place = torch.arange(length, device=x.device)
-    source = (place[None] - sign * channel[:, None]) % length  # (C, length)
+    sides = place[-1:] + 1  # a tensor: ONNX has no remainder by a side that is not known
+    source = (place[None] - sign * channel[:, None]) % sides  # (C, length)
     view = (1, x.shape[1], length, 1) if axis == 2 else (1, x.shape[1], 1, length)
     return x.gather(axis, source.view(view).expand_as(x))
 
