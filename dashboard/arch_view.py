@@ -34,6 +34,9 @@ def draw_arch(arch: Arch) -> bytes:
         _draw_path(canvas, box)
     _draw_skips(canvas, arch, boxes)
     _draw_bottom(canvas, bottom)
+    lowest = max((box.below for box in boxes if not box.encoder), default=_HEAD - 28)
+    if lowest < bottom:  # a level without a decoder stage, or no decoder at all
+        canvas.line(_RIGHT, bottom, _RIGHT, lowest, arrow=lowest < _HEAD)
     for box in boxes:
         _draw_stage(canvas, box)
     _draw_legend(canvas, boxes)
