@@ -102,7 +102,7 @@ class StudyHandle:
         """Return a trial's network with its best weights, in eval mode on the CPU.
 
         Raises:
-            InvalidInput: the trial has no weights.
+            InvalidInput: the trial has no weights, or those of another version of this program.
         """
         from safetensors.torch import load_file
 
@@ -114,8 +114,13 @@ class StudyHandle:
         path = self.store.path("weights", trial.evaluation.weights)
         if not path.exists():
             raise InvalidInput(f"weights of trial {number} are gone: {path}")
-        net = build(trial.arch)
-        net.load_state_dict(load_file(path))
+        net, weights = build(trial.arch), load_file(path)
+        if set(weights) != set(net.state_dict()):
+            raise InvalidInput(
+                f"weights of trial {number} are of another version of this program "
+                f"(revision {self.revision}), {path}; export with that one or search again"
+            )
+        net.load_state_dict(weights)
         return net.eval()
 
     def export(

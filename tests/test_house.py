@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,12 @@ def test_files_and_functions_are_short(file: str) -> None:
         stated = (ast.get_docstring(node, clean=False) or "").splitlines()
         lines = node.end_lineno - node.lineno + 1 - len(stated)
         assert lines <= MAX_FUNCTION, f"{name} has {lines} lines"
+
+
+def test_the_wheel_holds_every_package() -> None:
+    facts = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {str(Path(file).parent).replace("/", ".") for file in files(*PACKAGES)}
+    assert set(facts["tool"]["setuptools"]["packages"]) == folders
 
 
 @pytest.mark.parametrize("file", files(*PACKAGES, "tests"))
