@@ -133,6 +133,9 @@ def test_a_net_comes_back_with_its_weights_in_eval_mode(driver_of: Opener) -> No
     found = handle(driver).net(0)
     assert not found.training
     assert all(torch.equal(a, net.state_dict()[k]) for k, a in found.state_dict().items())
+    save_file({"layers of an older program": torch.zeros(1)}, path)
+    with pytest.raises(InvalidInput, match="weights of trial 0 are of another version"):
+        handle(driver).net(0)
 
 
 def test_a_trial_without_training_has_no_weights(driver_of: Opener) -> None:
