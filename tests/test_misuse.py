@@ -8,6 +8,8 @@ from nas.handle import StudyHandle
 from nas.store import Store
 from tests.commands import QUICK, SEARCH, listing, run, write_images
 
+pytestmark = pytest.mark.xdist_group("misuse")  # one process shares the fixture
+
 
 @pytest.fixture(scope="module")
 def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,7 @@ from tests.search_spaces.golden import difference, recorded
 
 WIDE = (32, 64, 128, 256, 512)
 LGMS_3D = replace(lgms(ndim=3), in_channels=1, classes=14)
+LGMS_3D_WIDTHS = (32, 64, 128, 160, 256)
 # What the references measured on the published programs: live parameters, 3 in, 1 out.
 COUNTS: dict[str, tuple[Arch, int]] = {
     "lgms": (lgms(), 2_321_393),
@@ -30,6 +31,13 @@ COUNTS: dict[str, tuple[Arch, int]] = {
     "lgms repeats": (lgms(repeats=(2, 1, 3)), 2_330_873),
     "lgms 3D": (LGMS_3D, 6_193_742),
     "lgms 3D L0": (replace(lgms(ndim=3, repeats=(1, 1, 3)), in_channels=1, classes=14), 6_227_854),
+    **{
+        f"lgms 3D L{n}": (
+            replace(lgms(LGMS_3D_WIDTHS, ndim=3, repeats=(1, 1, n + 1)), in_channels=1, classes=14),
+            params,
+        )
+        for n, params in ((1, 14_805_134), (2, 14_853_582))
+    },
     "unet": (classic.unet(), 34_527_041),
     "unet + lms": (classic.unet(block="lms", stages=4), 17_330_081),
     "attention unet": (classic.unet(skip="ag-concat"), 34_878_573),
