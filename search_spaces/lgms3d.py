@@ -9,11 +9,17 @@ from functools import partial
 from search_spaces.core.space import Baseline, Point, Space
 from search_spaces.nets.lgms import BASE, DIMENSIONS, decode
 
-
 _OTHER = "released configuration; the paper prints 9.86M for another"
 
 
-def _released(changes: Point, source: str, *, seed: bool = False, golden: str = "no") -> Baseline:
+def _released(
+    changes: Point,
+    source: str,
+    *,
+    seed: bool = False,
+    golden: str = "no",
+    departures: str = _OTHER,
+) -> Baseline:
     return Baseline(
         {**BASE, **changes},
         source,
