@@ -27,6 +27,21 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target.long())
 
 
+def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy per pixel, weighted by 1 / root of the class's share of the batch.
+
+    Halfway between all pixels alike, where small nets predict background alone for many epochs, and
+    all classes alike, where they predict too much foreground. Weights have mean 1 over the pixels.
+
+    Shape: (N, K, H, W), (N, H, W) integer labels -> ()
+    """
+    if logits.shape[1] == 1:  # the sigmoid as a softmax over background and foreground
+        logits = torch.cat([torch.zeros_like(logits), logits], 1)
+    counts = torch.bincount(target.flatten().long(), minlength=logits.shape[1])
+    weight = counts.clamp_min(1).to(logits.dtype).rsqrt()
+    return F.cross_entropy(logits, target.long(), weight)
+
+
 def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Return 1 - the Dice of probabilities, over the batch's pixels, mean over foreground classes.
 
@@ -59,11 +74,11 @@ def _overlap(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return (p * t).sum((2, 3)), (p + t).sum((2, 3))
 
 
-def _with_entropy(overlap: Loss) -> Loss:
-    return lambda logits, target: cross_entropy(logits, target) + overlap(logits, target)
+def _sum(first: Loss, second: Loss) -> Loss:
+    return lambda logits, target: first(logits, target) + second(logits, target)
 
 
 LOSSES: Mapping[str, Loss] = {
-    "ce+dice": _with_entropy(soft_dice),
-    "ce+iou": _with_entropy(soft_iou),
+    "balanced-ce+dice": _sum(balanced_cross_entropy, soft_dice),
+    "ce+iou": _sum(cross_entropy, soft_iou),
 }

@@ -1,10 +1,10 @@
 """The embedded data set: synthetic ultrasound with lesions among distractors that look alike.
 
 Lesions and distractors share intensity, contrast, sizes, and smooth and star-shaped borders; each
-has a fine or a coarse texture, streaky or blotchy. Only the combination tells them apart: lesions
-are streaky if coarse and blotchy if fine, distractors the other way round. So a network needs
-filters for all four textures in every direction, and finds borders only through the whole object;
-shading, blur and speckle hide the easy cues.
+has a fine or a coarse texture. Only its form tells them apart: lesions are streaky, in a direction
+of their own, distractors blotchy. So a network needs filters for streaks of both wavelengths in
+every direction, and finds borders only through the whole object; shading, blur and speckle hide
+the easy cues.
 
 Every length is a share of the side, so any side gives the same task. Image `i` is a pure function
 of (seed, side, i); the random stream is PCG64. Sine, exponential and FFT may round differently on
@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from primitives.core.errors import InvalidInput
 
-VERSION = 1  # raise whenever any pixel changes: fingerprints contain it
+VERSION = 2  # raise whenever any pixel changes: fingerprints contain it
 SEED = 0  # the data set is the same for every study
 TRAIN, VAL, TEST = 160, 40, 40
 SHORTEST = 32
@@ -29,7 +29,7 @@ RADIUS = (0.055, 0.30)  # of an object, share of the side, log-uniform
 LESIONS = (1, 3)  # per image, both ends included
 DISTRACTORS = (2, 5)
 DARKNESS = (0.08, 0.20)  # of an object against the tissue; full range is 1
-TEXTURE = 0.12  # standard deviation inside objects
+TEXTURE = 0.17  # standard deviation inside objects
 WAVES = (8, 17)  # of a coarse and a fine texture, per side
 WOBBLE = 0.15  # largest change of their logarithm
 SPECKLE = 0.11  # standard deviation of the multiplicative noise
@@ -82,9 +82,8 @@ def _picture(rng: _Rng, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     for thing in _place(rng.scene):
         depth = _depth(rng.scene, thing, side)
         inside = 1 / (1 + np.exp(np.clip(depth * side / 0.7, -30, 30)))  # soft border, in pixels
-        fine = bool(rng.scene.integers(2))
-        waves = WAVES[fine] * math.exp(rng.scene.uniform(-WOBBLE, WOBBLE))
-        texture = _texture(rng, side, waves, streaky=thing.lesion != fine)
+        waves = rng.scene.choice(WAVES) * math.exp(rng.scene.uniform(-WOBBLE, WOBBLE))
+        texture = _texture(rng, side, waves, streaky=thing.lesion)
         filling = TEXTURE * texture - rng.scene.uniform(*DARKNESS)
         # Tissue goes on faintly inside, so its absence gives no object away.
         image += inside * (filling + 0.7 * (0.5 - image))

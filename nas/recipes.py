@@ -16,6 +16,7 @@ class Recipe:
 
     Attributes:
         source: where they come from.
+        version: raised whenever results change, so that older evaluations are not reused.
         loss: a key of `nas.losses.LOSSES`.
         lr: peak learning rate of AdamW.
         weight_decay: on weights; biases and norms are not decayed.
@@ -28,6 +29,7 @@ class Recipe:
     """
 
     source: str
+    version: int = 1
     loss: str
     lr: float
     weight_decay: float
@@ -50,7 +52,8 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "fast": Recipe(
         source="ours: short plans on small sets",
-        loss="ce+dice",
+        version=2,
+        loss="balanced-ce+dice",
         lr=6e-3,
         weight_decay=1e-2,
         warmup=0.1,

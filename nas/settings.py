@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from nas.recipes import find_recipe
 from primitives.core.errors import InvalidInput, nearest
 
 
@@ -95,7 +96,8 @@ class Study:
         Args:
             fingerprint: of the prepared data.
         """
-        facts = [fingerprint, self.recipe, self.epochs, self.seed, self.size, self.device]
+        recipe = [self.recipe, find_recipe(self.recipe).version]
+        facts = [fingerprint, recipe, self.epochs, self.seed, self.size, self.device]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 

@@ -5,7 +5,14 @@ import torch
 from monai.losses import DiceLoss
 from torch.nn import functional as F
 
-from nas.losses import LOSSES, cross_entropy, probabilities, soft_dice, soft_iou
+from nas.losses import (
+    LOSSES,
+    balanced_cross_entropy,
+    cross_entropy,
+    probabilities,
+    soft_dice,
+    soft_iou,
+)
 
 
 def binary_case():
@@ -85,11 +92,30 @@ def test_a_gradient_step_reduces_every_loss(name):
         assert LOSSES[name](logits - step, target) < before
 
 
+def test_balanced_cross_entropy_weighs_pixels_by_the_root_of_their_share():
+    """1 of 4 pixels is foreground: weights 2 to 2 / root 3, so 2 : 1.1547, divided by their sum."""
+    logits, target = torch.tensor([[[[2.0, 0.0], [0.0, 0.0]]]]), torch.tensor([[[1, 0], [0, 0]]])
+    hit, miss = math.log(1 + math.exp(-2)), math.log(2)
+    other = 2 / math.sqrt(3)
+    expected = (2 * hit + 3 * other * miss) / (2 + 3 * other)
+    assert balanced_cross_entropy(logits, target).item() == pytest.approx(expected)
+    both = torch.cat([torch.zeros_like(logits), logits], 1)
+    assert balanced_cross_entropy(both, target).item() == pytest.approx(expected)
+
+
+def test_balanced_cross_entropy_of_one_class_alone_is_the_plain_one():
+    logits, _ = binary_case()
+    for target in (torch.zeros(3, 8, 8), torch.ones(3, 8, 8)):
+        assert balanced_cross_entropy(logits, target).item() == pytest.approx(
+            cross_entropy(logits, target).item(), abs=1e-6
+        )
+
+
 def test_the_named_losses_add_the_cross_entropy_to_the_overlap():
     logits, target = binary_case()
     entropy = F.binary_cross_entropy(logits.sigmoid()[:, 0], target.float())
     expected = {
-        "ce+dice": entropy + soft_dice(logits, target),
+        "balanced-ce+dice": balanced_cross_entropy(logits, target) + soft_dice(logits, target),
         "ce+iou": entropy + soft_iou(logits, target),
     }
     for name, value in expected.items():

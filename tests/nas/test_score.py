@@ -8,7 +8,7 @@ from nas.metrics import dice_per_image
 from nas.score import predict, score
 from nas.slot import DeviceSlot
 
-LOSS = LOSSES["ce+dice"]
+LOSS = LOSSES["balanced-ce+dice"]
 
 
 def make_samples(sizes, frame):

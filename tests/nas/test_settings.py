@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from nas.recipes import RECIPES
 from nas.settings import Run, Study, StudyMismatch
 from primitives.core.errors import InvalidInput
 
@@ -73,7 +74,7 @@ def test_training_seeds_of_stored_studies_stay() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"recipe": "other"}, {"epochs": 9}, {"seed": 4}, {"size": 96}, {"device": "cuda"}],
+    [{"recipe": "ultralight"}, {"epochs": 9}, {"seed": 4}, {"size": 96}, {"device": "cuda"}],
     ids=lambda change: next(iter(change)),
 )
 def test_evaluations_are_reused_only_under_one_recipe(change: dict[str, object]) -> None:
@@ -81,6 +82,15 @@ def test_evaluations_are_reused_only_under_one_recipe(change: dict[str, object])
     assert len(key) == 12
     assert dataclasses.replace(STUDY, **change).recipe_key("f" * 12) != key  # type: ignore[arg-type]
     assert STUDY.recipe_key("e" * 12) != key
+
+
+def test_evaluations_of_an_older_version_of_a_recipe_are_not_reused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = STUDY.recipe_key("f" * 12)
+    newer = dataclasses.replace(RECIPES["fast"], version=RECIPES["fast"].version + 1)
+    monkeypatch.setitem(RECIPES, "fast", newer)  # type: ignore[arg-type]
+    assert STUDY.recipe_key("f" * 12) != key
 
 
 def test_evaluations_are_reused_across_samplers_and_objectives() -> None:
