@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.bench_command import bench
 from nas.prompt import (
     FAILED,
     MISUSED,
@@ -240,27 +241,7 @@ def dashboard(store: str, port: int, open: bool) -> None:
     serve(Path(store), port=port, open=open)
 
 
-@main.command()
-@click.option("--space", "name", help="Only the baselines of this space.")
-@click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")
-@device_option
-@json_option
-def bench(name: str | None, size: int, device: str | None, threads: int, as_json: bool) -> None:
-    """Measure costs and latency of all 2D baselines on this machine."""
-    from nas import catalog
-    from nas.bench import bench_baselines
-    from nas.progress import TerminalWatcher
-    from nas.tables import print_tables
-
-    with TerminalWatcher() as watcher:
-        rig, rows = bench_baselines(
-            _spaces(name), size, device or "auto", threads, watcher.preparing
-        )
-    if as_json:
-        echo_json({"rig": rig, "baselines": rows})
-    else:
-        print_tables(catalog.bench_table(rows, size), catalog.rig_text(rig))
+main.add_command(bench)
 
 
 @main.group()

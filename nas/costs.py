@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from primitives.core.layers import CHANNEL_SCALE
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
@@ -46,7 +47,12 @@ def measure_costs(arch: Arch, size: int) -> Costs:
 def trace(net: nn.Module, shape: Sequence[int]) -> Costs:
     """Return the costs of a net on the meta device for one input of `shape`."""
     with torch.no_grad(), _Trace() as traced:
-        net(torch.empty(tuple(shape), device="meta"))
+        hooks = [m.register_forward_hook(traced.add_scale) for m in net.modules() if _scales(m)]
+        try:
+            net(torch.empty(tuple(shape), device="meta"))
+        finally:
+            for hook in hooks:
+                hook.remove()
     params = sum(p.numel() for p in net.parameters())
     return Costs(params, traced.flops // 2, traced.peak_bytes / 2**20)
 
@@ -77,6 +83,10 @@ class _Trace(TorchDispatchMode):
                 self._follow(tensor.untyped_storage())
         return out
 
+    def add_scale(self, module: nn.Module, args: object, out: torch.Tensor) -> None:
+        """Count a depthwise 1x1 convolution that is computed as a product."""
+        self.flops += 2 * out.numel()
+
     def _follow(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
         if key in self._known:
@@ -90,6 +100,10 @@ class _Trace(TorchDispatchMode):
     def _free(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.live_bytes -= size
+
+
+def _scales(module: nn.Module) -> bool:
+    return isinstance(module, tuple(CHANNEL_SCALE.values()))
 
 
 def _shapes_only(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

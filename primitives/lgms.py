@@ -13,10 +13,11 @@ from math import gcd
 from typing import ClassVar
 
 from torch import Tensor, cat, nn
+from torch.nn import functional as F
 
 from primitives.core.contract import Knobs, block
 from primitives.core.errors import InvalidInput
-from primitives.core.layers import BATCH_NORM, CONV, make_norm, parse_kernels
+from primitives.core.layers import CONV, conv_bn, depthwise_conv, make_norm, parse_kernels
 
 _NORM = {2: "batch", 3: "instance"}  # of everything but the depthwise branch of GMS
 
@@ -48,7 +49,7 @@ class LocalBlock(nn.Module):
             raise InvalidInput(f"lms needs a channel for each of {n} kernels, got {channels}")
         self.sizes = [channels // n + (i < channels % n) for i in range(n)]
         self.filters = nn.ModuleList(
-            CONV[ndim](size, size, kernel, padding=kernel // 2, groups=size)
+            depthwise_conv(size, kernel, ndim=ndim)
             for size, kernel in zip(self.sizes, kernels, strict=True)
         )
         self.norm = nn.Sequential(nn.GroupNorm(gcd(n, channels), channels), nn.GELU())
@@ -129,8 +130,8 @@ class Attention(nn.Module):
         n, tokens, _ = x.shape
         qkv = self.to_qkv(self.norm(x)).view(n, tokens, 3, self.heads, self.head_width)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (N, heads, L, head_width) each
-        weights = (q @ k.transpose(-1, -2) * self.head_width**-0.5).softmax(-1)
-        return self.project((weights @ v).transpose(1, 2).reshape(n, tokens, -1))
+        found = F.scaled_dot_product_attention(q, k, v)
+        return self.project(found.transpose(1, 2).reshape(n, tokens, -1))
 
 
 class SparseTransformer(nn.Module):
@@ -189,13 +190,10 @@ class DepthwiseResidual(nn.Module):
 
     def __init__(self, channels: int, ndim: int) -> None:
         super().__init__()
-        conv, norm = CONV[ndim], BATCH_NORM[ndim]
         self.layers = nn.Sequential(
-            conv(channels, channels, 3, padding=1, groups=channels, bias=False),
-            norm(channels),
+            *conv_bn(channels, channels, 3, channels, ndim=ndim),
             nn.ReLU(),
-            conv(channels, channels, 1, groups=channels, bias=False),
-            norm(channels),
+            *conv_bn(channels, channels, 1, channels, ndim=ndim),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -48,10 +48,11 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend; shape as in the class."""
-        q = self.query(x).softmax(1)
-        k = self.key(x).flatten(2).softmax(2).view(x.shape)
+        q = self.query(x).movedim(1, -1).softmax(-1)  # (N, H, W, C), as training stores maps
+        k = self.key(x).movedim(1, -1)
+        k = k.flatten(1, 2).softmax(1).view(k.shape)
         scale = x[0].numel() if self.scaled else 1
-        return self.leave(q * k * scale)
+        return self.leave((q * k * scale).movedim(-1, 1))
 
 
 class AxisMixing(nn.Module):

@@ -142,10 +142,10 @@ def roll_segments(x: Tensor, axis: int, segments: int, step: int) -> Tensor:
 
     Shape: (N, C, H, W) -> (N, C, H, W)
     """
-    chunks = x.split(segment_sizes(x.shape[1], segments), 1)
+    chunks = x.movedim(1, -1).split(segment_sizes(x.shape[1], segments), -1)  # (N, H, W, c)
     reach = segments // 2
-    moved = [torch.roll(chunk, step * (k - reach), axis) for k, chunk in enumerate(chunks)]
-    return cat(moved, 1)
+    moved = [torch.roll(chunk, step * (k - reach), axis - 1) for k, chunk in enumerate(chunks)]
+    return cat(moved, -1).movedim(-1, 1)
 
 
 class BranchWeights(nn.Module):
@@ -170,11 +170,11 @@ class BranchWeights(nn.Module):
 
     def forward(self, total: Tensor) -> Tensor:
         """Weigh; shape as in the class."""
-        n, c, *_ = total.shape
+        c = total.shape[1]
         if self.pooled:
             total = total.mean((2, 3), keepdim=True)
-        weights = self.layers(total)
-        return weights.view(n, self.branches, c, *weights.shape[2:]).softmax(1).transpose(0, 1)
+        weights = self.layers(total).movedim(1, -1).unflatten(-1, (self.branches, c)).softmax(-2)
+        return weights.movedim((-2, -1), (0, 2))  # from (N, H, W, branches, C)
 
 
 @block("lfwf-mlp", role="stage")

@@ -31,7 +31,8 @@ def few_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
     real = search_spaces.load("ultralight")
     names = ("ultralight-t", "ultralight-base", "ultralight-k1-3-5")
     space = replace(real, baselines={name: real.baseline(name) for name in names})
-    monkeypatch.setattr(nas.cli, "_spaces", lambda name: [space])
+    monkeypatch.setattr(search_spaces, "names", lambda: ["ultralight"])
+    monkeypatch.setattr(search_spaces, "load", lambda name: space)
 
 
 def commands(group: click.Group = nas.cli.main, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.bench_blocks import _blocks, _parts
 from nas.handle import StudyHandle
 from nas.store import Store
 from tests.commands import QUICK, SEARCH, listing, run, write_images
@@ -38,6 +39,7 @@ def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SPACES = "lgms, lgms3d, mednext, medunext, uconvnext, ultralight, ultralight3d, unet"
 OBJECTIVES = "dice, iou, params, macs, flops, latency, memory"
 NAME = "study must start with a letter or digit, have no '/' and at most 100 signs, got"
+TIMED = ", ".join(case.name for case in (*_parts(), *_blocks()))
 MISUSES = {
     "serch": "no such command 'serch'; did you mean 'search'?; see `nas --help`",
     "data chek few": "no such command 'chek'; did you mean 'check'?; see `nas data --help`",
@@ -125,6 +127,13 @@ MISUSES = {
     "bench --size 100": "size must be a multiple of 32 for space 'lgms', got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
+    "bench networks": "invalid value for '[[baselines|blocks]]': 'networks' is not one of "
+    "'baselines', 'blocks'; see `nas bench --help`",
+    "bench blocks --block mkri": "block must be one of BLOCKS, got 'mkri'; did you mean 'mkir'?",
+    "bench blocks --repeats 1": "invalid value for '--repeats': 1 is not in the range x>=2; "
+    "see `nas bench --help`",
+    "bench blocks --size 64": "--size is for `nas bench baselines`; see `nas bench --help`",
+    "bench --block mkir": "--block is for `nas bench blocks`; see `nas bench --help`",
     "data check photos": "data must be a folder with images/ and masks/, photos has no images",
 }
 
@@ -136,7 +145,7 @@ def test_a_misuse_is_one_line_and_exit_code_2_and_writes_nothing(
     monkeypatch.chdir(mess)
     before = listing(mess)
     result = run(command)
-    expected = MISUSES[command].replace("HERE", str(mess))
+    expected = MISUSES[command].replace("HERE", str(mess)).replace("BLOCKS", TIMED)
     assert (result.exit_code, result.stdout) == (2, "")
     head, _, said = result.stderr.rpartition("Error: ")
     assert said == f"{expected}\n"

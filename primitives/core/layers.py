@@ -5,6 +5,7 @@ Dicts choose by `ndim`: 2 for maps, 3 for volumes.
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,6 +47,51 @@ def make_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+class ChannelScale2d(nn.Conv2d):
+    """Depthwise 1x1 convolution, computed as a product: several times as fast on a CPU.
+
+    Shape: (N, channels, H, W) -> (N, channels, H, W)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale; shape as in the class."""
+        return scale_channels(x, self.weight, self.bias)
+
+
+class ChannelScale3d(nn.Conv3d):
+    """The same for volumes.
+
+    Shape: (N, channels, D, H, W) -> (N, channels, D, H, W)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale; shape as in the class."""
+        return scale_channels(x, self.weight, self.bias)
+
+
+CHANNEL_SCALE: Mapping[int, type[ChannelScale2d | ChannelScale3d]] = {
+    2: ChannelScale2d,
+    3: ChannelScale3d,
+}
+
+
+def scale_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Multiply each channel by its weight and add its bias.
+
+    Shape: (N, C, *sides), (C, 1, 1, ...), (C) -> (N, C, *sides)
+    """
+    weight = weight.transpose(0, 1)  # (1, C, 1, ...)
+    return x * weight if bias is None else torch.addcmul(bias.view(weight.shape), x, weight)
+
+
+def depthwise_conv(
+    channels: int, kernel: int, *, bias: bool = True, ndim: int = 2
+) -> nn.Conv2d | nn.Conv3d:
+    """Return a "same"-padded depthwise convolution."""
+    kind = CHANNEL_SCALE[ndim] if kernel == 1 else CONV[ndim]
+    return kind(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias)
+
+
 def conv_bn(
     in_channels: int,
     out_channels: int,
@@ -56,9 +102,12 @@ def conv_bn(
     stride: int = 1,
 ) -> list[nn.Module]:
     """Return a "same"-padded convolution and its batch norm."""
-    conv = CONV[ndim](
-        in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias
-    )
+    if stride == 1 and groups == in_channels == out_channels:
+        conv = depthwise_conv(in_channels, kernel, bias=bias, ndim=ndim)
+    else:
+        conv = CONV[ndim](
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias
+        )
     return [conv, BATCH_NORM[ndim](out_channels)]
 
 
@@ -98,9 +147,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
     Shape: (N, C, *sides) -> (N, C, *sides), C divisible by `groups`
     """
-    n, c, *sides = x.shape
-    x = x.view(n, groups, c // groups, *sides)
-    return x.transpose(1, 2).reshape(n, c, *sides)
+    return F.channel_shuffle(x, groups)
 
 
 def segment_sizes(channels: int, segments: int) -> list[int]:

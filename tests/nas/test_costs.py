@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.costs import measure_costs, trace
 from primitives.core.errors import InvalidInput
+from primitives.core.layers import ChannelScale2d, depthwise_conv
 from search_spaces import load
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
@@ -35,13 +36,15 @@ def arch_of(name: str) -> Arch:
     return SPACE.arch(SPACE.baseline(name).point)
 
 
-def hooked(arch: Arch, size: int) -> tuple[int, list[int], list[int]]:
-    """Multiply-adds by formula; bytes of each leaf's inputs and outputs, and outputs alone."""
+def hooked(
+    arch: Arch, size: int, kind: type[nn.Conv2d] = nn.Conv2d
+) -> tuple[int, list[int], list[int]]:
+    """Multiply-adds of a kind of layers by formula; bytes of leaves' inputs and outputs."""
     macs, both, outputs = 0, [], []
 
     def see(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
         nonlocal macs
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, kind):
             k = module.kernel_size[0]
             positions = out.shape[2] * out.shape[3]
             macs += module.in_channels // module.groups * k * k * module.out_channels * positions
@@ -62,6 +65,8 @@ def test_multiply_adds_of_single_layers_by_hand() -> None:
     image = (1, 3, 16, 12)
     assert trace(meta(nn.Conv2d(3, 8, 3, padding=1)), image).macs == 3 * 9 * 8 * 16 * 12
     assert trace(meta(nn.Conv2d(3, 3, 5, padding=2, groups=3)), image).macs == 25 * 3 * 16 * 12
+    assert trace(meta(depthwise_conv(3, 1)), image).macs == 3 * 16 * 12
+    assert trace(meta(depthwise_conv(3, 1, ndim=3)), (1, 3, 4, 6, 8)).macs == 3 * 4 * 6 * 8
     assert trace(meta(nn.Conv2d(3, 8, 2, stride=2)), image).macs == 3 * 4 * 8 * 8 * 6
     assert trace(meta(nn.Linear(12, 7)), image).macs == 3 * 16 * 12 * 7
     assert trace(meta(nn.Sequential(nn.BatchNorm2d(3), nn.GELU())), image).macs == 0
@@ -118,7 +123,8 @@ def test_costs_of_random_points_agree_with_formula_and_torch(seed: int) -> None:
     net = build(arch).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.zeros(1, arch.in_channels, 64, 64))
-    assert costs.macs * 2 == counter.get_total_flops()
+    # Torch's counter does not see the 1x1 depthwise convolutions, which are computed as products.
+    assert costs.macs * 2 == counter.get_total_flops() + 2 * hooked(arch, 64, ChannelScale2d)[0]
     assert costs.params == sum(p.numel() for p in net.parameters())
     # No less than what one layer reads and writes, no more than if nothing were ever freed;
     # sums, shuffles and pools between layers make at most as many maps again.
