@@ -23,6 +23,8 @@ class Recipe:
         cosine: whether the rate then falls to 1 % along a cosine, or stays.
         batch: images per step.
         clip: largest gradient norm; None: any.
+        ema: how much of the averaged weights each step keeps; the average is what is scored and kept.
+            None: the weights of the step itself are.
         scales: factors of the input size, one drawn per step; sides are rounded to legal multiples.
         augment: ranges of the augmentation.
     """
@@ -35,6 +37,7 @@ class Recipe:
     cosine: bool
     batch: int
     clip: float | None
+    ema: float | None = None
     scales: tuple[float, ...] = (1.0,)
     augment: Augment
 
