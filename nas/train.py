@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
 from nas.losses import LOSSES
+from nas.pretrained import load_published
 from nas.recipes import Recipe
 from nas.score import Scores, score
 from nas.slot import DeviceSlot
@@ -72,7 +73,9 @@ class Training:
         self.seconds = 0.0
         self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
         self.multiple = arch.multiple
-        self.net = build(arch).to(self.device).to(memory_format=_memory_format(self.device))
+        self.net = build(arch)
+        load_published(self.net, arch)
+        self.net.to(self.device).to(memory_format=_memory_format(self.device))
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(
             data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed
@@ -208,11 +211,9 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> C
 def _average(net: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
     """Return a copy of a net that follows its weights, from the first steps ever more slowly.
 
-    The running statistics of norms are averages already, so they are copied.
+    The statistics of norms are averaged with the same weights, so that they belong to them.
     """
-    if recipe.ema is None:
-        return None
-    return ModelEmaV3(net, decay=recipe.ema, use_warmup=True, exclude_buffers=True)
+    return None if recipe.ema is None else ModelEmaV3(net, decay=recipe.ema, use_warmup=True)
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

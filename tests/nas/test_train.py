@@ -119,13 +119,18 @@ def test_the_average_keeps_more_of_itself_with_every_step(start):
     assert (mean - values[-1]).abs().max() > 1e-4
 
 
-def test_statistics_of_norms_are_copied_to_the_average(start):
-    training = start(replace(FAST, ema=0.9), epochs=1)
-    training.run_epoch()
-    buffers = dict(training.net.named_buffers())
-    assert buffers
-    for name, value in training.averaged.module.named_buffers():
-        assert torch.equal(value, buffers[name]), name
+def test_statistics_of_norms_are_averaged_and_their_counters_copied(start):
+    training = start(replace(FAST, ema=0.9))
+    name = next(n for n, _ in training.net.named_buffers() if n.endswith("running_mean"))
+    values = []
+    for step in range(2):
+        training._step(step)
+        values.append(training.net.state_dict()[name].clone())
+    kept = 1 - 2 ** (-2 / 3)
+    averaged = training.averaged.module.state_dict()
+    expected = kept * values[0] + (1 - kept) * values[1]
+    torch.testing.assert_close(averaged[name], expected, rtol=0, atol=1e-6)
+    assert averaged[name.replace("running_mean", "num_batches_tracked")] == 2
 
 
 def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start):
@@ -136,5 +141,7 @@ def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start
     weights = averaged.averaged.module.state_dict()
     same = all(torch.equal(averaged.best_state[k], v) for k, v in weights.items())
     assert same == (averaged.best_epoch == 2)
-    kept = score(averaged.scored, averaged.data.val, averaged.prepared, averaged.loss, averaged.slot)
+    kept = score(
+        averaged.scored, averaged.data.val, averaged.prepared, averaged.loss, averaged.slot
+    )
     assert kept.loss == rows[-1][1].val_loss
