@@ -33,6 +33,9 @@ def draw_arch(arch: Arch) -> bytes:
     for box in boxes:
         _draw_path(canvas, box)
     _draw_skips(canvas, arch, boxes)
+    largest = min(box.above for box in boxes if box.encoder)
+    if largest > _HEAD:  # the encoder begins with a smaller map
+        canvas.line(_LEFT, _HEAD - 28, _LEFT, largest)
     _draw_bottom(canvas, bottom)
     lowest = max((box.below for box in boxes if not box.encoder), default=_HEAD - 28)
     if lowest < bottom:  # a level without a decoder stage, or no decoder at all
@@ -76,7 +79,11 @@ def _boxes(arch: Arch) -> list[_Box]:
     """Place the stages, a level of the U per row, its encoder stage on the left."""
     placed = pairs(arch)
     levels = len(arch.encoder)
-    rows = zip_longest(placed[:levels], placed[levels:][::-1])
+    # Decoder stages may go on above the largest map of a ready-made encoder.
+    above_encoder = sum(scale < placed[0][1] for _, scale, _ in placed[levels:])
+    column = [*[None] * above_encoder, *placed[:levels]]
+    rows = list(zip_longest(column, placed[levels:][::-1]))
+    top = min(scale for _, scale, _ in placed)
     widest = max(stage.width for _, _, stage in placed)
     above, boxes = float(_HEAD), []
     for row in rows:
@@ -87,7 +94,7 @@ def _boxes(arch: Arch) -> list[_Box]:
         below = above + max(_ROW, *(_LINE * (len(label) + 1) for *_, label in there))
         for i, scale, stage, label in there:
             width = 14 + 106 * sqrt(stage.width / widest)
-            height = 64 - 40 * log2(scale / arch.stem.stride) / levels
+            height = 64 - 40 * log2(scale / top) / len(rows)
             middle = (_LEFT, _RIGHT)[i]
             boxes.append(_Box(stage, label, i == 0, above, below, middle, width, height))
         above = below
@@ -113,9 +120,11 @@ def _draw_skips(canvas: Canvas, arch: Arch, boxes: list[_Box]) -> None:
     encoder = [box for box in boxes if box.encoder]
     decoder = [box for box in boxes if not box.encoder]
     between = arch.layout == "skip-after-down"
-    for left, right in zip(encoder, decoder, strict=False):
-        if between and left is encoder[-1]:
+    for left in encoder:
+        level = [box for box in decoder if box.above == left.above]
+        if not level or (between and left is encoder[-1]):
             break  # the bottom
+        (right,) = level
         y = left.below if between else (left.above + left.below) / 2
         # The stage that merges lies above the level's lower edge, or is the one on this level.
         spec = (decoder[encoder.index(left) + 1] if between else right).stage.skip or arch.skip

@@ -11,13 +11,14 @@ from nas.evaluation import Evaluation, Latency
 from nas.recipes import find_recipe
 from nas.records import Trial
 from nas.settings import Study
+from nas.standalone import needs
 from search_spaces.core.arch import Arch
 
 if TYPE_CHECKING:
     from nas.handle import StudyHandle
 
 _VERSIONS = ("torch", "optuna", "ray", "onnx", "onnxruntime", "safetensors")
-_MODULE = """With torch, beside `model.py` and `weights.safetensors`:
+_MODULE = """With torch{needs}, beside `model.py` and `weights.safetensors`:
 
     from model import load
     net = load()
@@ -162,7 +163,8 @@ def _load(arch: Arch, settings: Study, formats: Sequence[str]) -> Iterator[str]:
     yield f"x is float32 (N, {arch.in_channels}, H, W), prepared as preprocess.json says;"
     yield f"H and W are multiples of {arch.multiple}."
     if "module" in formats:
-        yield from ("", _MODULE.format(mask=mask).strip())
+        others = "".join(f" and {name}" for name in needs(arch))
+        yield from ("", _MODULE.format(mask=mask, needs=others).strip())
     if "onnx" in formats:
         yield from ("", _ONNX.strip())
 

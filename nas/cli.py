@@ -76,7 +76,9 @@ def baselines(name: str | None, as_json: bool) -> None:
 @click.option("--fit", type=click.Choice(["resize", "crop"]), help="Resize images or crop patches.")
 @click.option("--invert-masks", is_flag=True, default=None, help="The class of interest is 0.")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave bad files out.")
-@click.option("--recipe", help="How candidates are trained: fast or ultralight.  [default: fast]")
+@click.option(
+    "--recipe", help="How candidates are trained: fast, fast-ema, ultralight.  [default: fast]"
+)
 @click.option("--sampler", help="Who proposes: tpe, nsga2 or random.  [default: tpe]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")

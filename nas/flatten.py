@@ -21,6 +21,8 @@ _FACTS = (
     "added_knobs",
     "multiple_knob",
     "stride",
+    "needs",
+    "stride_of",
 )  # for the table of blocks alone
 Edit = tuple[int, int, str]  # first and last byte of a span of a line, what stands there instead
 

@@ -1,11 +1,14 @@
 """Arch -> the source of one file that builds exactly this network with torch alone.
 
+A backbone of another library is still made by that library, which the file then says it needs.
+
 The layers are the source of our blocks; the assembly follows `search_spaces.core.network.UNet` with
 its loops unrolled, and its parameters have the names that they have there.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from textwrap import indent
 from typing import Any
 
@@ -37,7 +40,7 @@ _HEADER = '''"""A network for image segmentation.
 Input: float32 (N, {in_channels}, H, W), normalised as preprocess.json says; H and W are multiples
 of {multiple}.
 Output: logits (N, {classes}, H, W).
-
+{needs}
     net = load()                                  # weights.safetensors beside this file
     python model.py IMAGE MASK.png                # needs Pillow as well
 """
@@ -89,7 +92,9 @@ def source(arch: Arch) -> str:
     flat = flatten([*blocks, *_PORTABLE], taken=_TAKEN, imports=_IMPORTS)
     facts = {"in_channels": arch.in_channels, "classes": arch.classes, "multiple": arch.multiple}
     parts = _layers(net.steps, flat.names, arch.ndim), _steps(net.steps, arch)
+    others = needs(arch)
     header = _HEADER.format(
+        needs=f"Needs torch and {_with_versions(others)}.\n" if others else "",
         table=arch.describe(),
         params=sum(p.numel() for p in net.parameters()),
         key=arch.key,
@@ -100,6 +105,15 @@ def source(arch: Arch) -> str:
     imports = "\n".join(flat.imports)
     texts = (f"{header}\n{imports}", *flat.definitions, body.strip(), _FOOTER)
     return "\n\n\n".join(texts)
+
+
+def needs(arch: Arch) -> tuple[str, ...]:
+    """Return the libraries besides torch that a network of an arch needs."""
+    return tuple(getattr(find_block(arch.stem.name).module, "needs", ()))
+
+
+def _with_versions(libraries: Iterable[str]) -> str:
+    return " and ".join(f"{name} (written with {version(name)})" for name in libraries)
 
 
 def _layers(steps: Iterable[Step], names: Mapping[Any, str], ndim: int) -> Iterator[str]:
@@ -132,9 +146,9 @@ def _steps(steps: Iterable[Step], arch: Arch) -> Iterator[str]:
             last = place
         given = ", ".join(step.inputs)
         yield (
-            f"{step.output} = self.{step.layer}({given})"
+            f"{', '.join(step.outputs)} = self.{step.layer}({given})"
             if step.layer
-            else (f"{step.output} = {given}")
+            else (f"{step.outputs[0]} = {given}")
         )
     yield "return x"
 

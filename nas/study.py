@@ -23,6 +23,7 @@ from nas.evaluation import Evaluation, Latency
 from nas.handle import open_storage, read_settings
 from nas.ledger import Ledger, broken_limit
 from nas.objectives import find_objectives, parse_limit
+from nas.pretrained import Published
 from nas.sampling import make_sampler
 from nas.settings import Study
 from nas.store import Known, Store
@@ -99,6 +100,7 @@ class StudyDriver:
             *(limit.objective.name for limit in self.limits),
         }
         self.recipe_key = study.recipe_key(prepared.fingerprint)
+        self._published = Published()
         self._names = {
             self._of(baseline.point).key: name
             for name, baseline in reversed(list(self.space.baselines.items()))
@@ -199,7 +201,9 @@ class StudyDriver:
         return arch
 
     def _of(self, point: Point) -> Arch:
-        return self.space.arch(point, self.prepared.in_channels, self.prepared.classes)
+        """Return the arch of a point as it can be trained here."""
+        arch = self.space.arch(point, self.prepared.in_channels, self.prepared.classes)
+        return self._published.usable(arch)
 
     def _admit(self, trial: OpenTrial, arch: Arch) -> Proposal | None:
         """Decide without training where that is possible."""

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
 from nas.losses import LOSSES
+from nas.pretrained import load_published
 from nas.recipes import Recipe
 from nas.score import Scores, score
 from nas.slot import DeviceSlot
@@ -71,7 +73,9 @@ class Training:
         self.seconds = 0.0
         self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
         self.multiple = arch.multiple
-        self.net = build(arch).to(self.device).to(memory_format=_memory_format(self.device))
+        self.net = build(arch)
+        load_published(self.net, arch)
+        self.net.to(self.device).to(memory_format=_memory_format(self.device))
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(
             data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed
@@ -80,6 +84,7 @@ class Training:
             self.net, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay
         )
         self.scheduler = _schedule(self.optimizer, recipe, epochs * self.steps_per_epoch)
+        self.averaged = _average(self.net, recipe)
         self.best: Scores | None = None
         self.best_epoch = 0
         self.best_state: dict[str, Tensor] = {}
@@ -95,6 +100,11 @@ class Training:
         """Optimiser steps taken."""
         return self.epoch * self.steps_per_epoch
 
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one, or the one that is trained."""
+        return self.net if self.averaged is None else self.averaged.module
+
     def run_epoch(self) -> Epoch:
         """Train one more epoch and validate.
 
@@ -103,11 +113,11 @@ class Training:
         """
         start = time.perf_counter()
         train_loss = self._train()
-        scores = score(self.net, self.data.val, self.prepared, self.loss, self.slot)
+        scores = score(self.scored, self.data.val, self.prepared, self.loss, self.slot)
         self.epoch += 1
         if self.best is None or scores.dice > self.best.dice:
             self.best, self.best_epoch = scores, self.epoch
-            self.best_state = copy.deepcopy(self.net.state_dict())
+            self.best_state = copy.deepcopy(self.scored.state_dict())
         seconds = time.perf_counter() - start
         self.seconds += seconds
         self.curve.append(Epoch(self.epoch, train_loss, scores.loss, scores.dice, seconds))
@@ -136,6 +146,8 @@ class Training:
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update(self.net, step + 1)
         return loss.detach()
 
     def _scaled(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -160,6 +172,7 @@ class Training:
             "epoch": self.epoch,
             "seconds": self.seconds,
             "net": self.net.state_dict(),
+            "averaged": self.averaged.module.state_dict() if self.averaged else None,
             "optimizer": self.optimizer.state_dict(),
             "best": asdict(self.best) if self.best else None,
             "best_epoch": self.best_epoch,
@@ -175,6 +188,8 @@ class Training:
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.net.load_state_dict(state["net"])
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = Scores(**state["best"]) if state["best"] else None
         self.best_epoch, self.best_state = state["best_epoch"], state["best_state"]
@@ -191,6 +206,14 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> C
         warmup_lr_init=recipe.lr / 100,
         t_in_epochs=False,
     )
+
+
+def _average(net: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
+    """Return a copy of a net that follows its weights, from the first steps ever more slowly.
+
+    The statistics of norms are averaged with the same weights, so that they belong to them.
+    """
+    return None if recipe.ema is None else ModelEmaV3(net, decay=recipe.ema, use_warmup=True)
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

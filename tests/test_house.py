@@ -103,7 +103,8 @@ def test_imports_point_one_way(file: str) -> None:
 
 @pytest.mark.parametrize("file", files("primitives", "search_spaces"))
 def test_blocks_and_spaces_need_torch_alone(file: str) -> None:
-    assert tops(file) - sys.stdlib_module_names - set(PACKAGES) <= {"torch"}
+    allowed = {"torch"} | ({"timm"} if file == "primitives/timm_encoder.py" else set())
+    assert tops(file) - sys.stdlib_module_names - set(PACKAGES) <= allowed
 
 
 @pytest.mark.parametrize("file", files("primitives", "search_spaces"))

@@ -6,6 +6,7 @@ calls it, the knobs are what a space may search:
 | role | built as | called as | promise |
 |---|---|---|---|
 | stem | (in_channels, width) | (x) | any input to maps; `stride` says by how much smaller |
+| encoder | (in_channels, levels) | (x) | that many maps, each half as large as the one before |
 | stage | (in_channels, out_channels) | (x) | keeps H, W |
 | attention | (channels) | (x) | keeps the shape |
 | down | (in_channels, out_channels) | (x) | halves H, W |
@@ -18,6 +19,8 @@ calls it, the knobs are what a space may search:
 A block that ends with another number of channels than its last argument says so in `out_channels`.
 A block that also takes volumes has the class attribute `ndims = (2, 3)` and the argument `ndim`.
 One that needs sides of a certain multiple names the knob that holds it in `multiple_knob`.
+An encoder lists the channels of its maps in `out_channels`; `stride_of(knobs)` says by how much the
+largest is smaller. Libraries that a block needs besides torch are listed in `needs`.
 
 Knobs are part of an arch's key. A knob that a block gets after studies were stored goes into the
 class attribute `added_knobs`: it is left out where it has its default, so that keys stay.
@@ -39,7 +42,18 @@ Knobs = Mapping[str, tuple[Value, ...]]
 
 M = TypeVar("M", bound=nn.Module)
 
-ROLES = ("stem", "stage", "attention", "down", "up", "skip", "bridge", "head", "ensemble")
+ROLES = (
+    "stem",
+    "encoder",
+    "stage",
+    "attention",
+    "down",
+    "up",
+    "skip",
+    "bridge",
+    "head",
+    "ensemble",
+)
 
 
 @dataclass(frozen=True, slots=True)

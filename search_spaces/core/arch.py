@@ -54,8 +54,11 @@ class BlockSpec:
 
     @property
     def stride(self) -> int:
-        """Side of a stem's input / side of its output."""
-        return int(getattr(find_block(self.name).module, "stride", 1))
+        """Side of a stem's input / side of its output; of an encoder, of its largest one."""
+        module: Any = find_block(self.name).module
+        if hasattr(module, "stride_of"):
+            return int(module.stride_of(dict(self.knobs)))
+        return int(getattr(module, "stride", 1))
 
     @property
     def multiple(self) -> int:
@@ -137,8 +140,8 @@ class Arch:
     hold for stages that name none of their own.
 
     Raises:
-        InvalidInput: the layout is unknown, the number of stages does not suit it, there are no
-            channels or classes, or `ndim` is neither 2 nor 3.
+        InvalidInput: the layout is unknown, the stem or the number of stages does not suit it,
+            there are no channels or classes, or `ndim` is neither 2 nor 3.
     """
 
     encoder: tuple[Stage, ...]
@@ -158,7 +161,13 @@ class Arch:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise InvalidInput(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
-        wanted = LAYOUTS[self.layout].decoders(len(self.encoder))
+        role = find_block(self.stem.name).role
+        if (role == "encoder") != (self.layout == "backbone"):
+            raise InvalidInput(
+                "an encoder block is the stem of layout 'backbone' and of no other, got stem "
+                f"{self.stem.name!r} in layout {self.layout!r}"
+            )
+        wanted = LAYOUTS[self.layout].decoders(len(self.encoder), self.stem.stride)
         if len(self.decoder) != wanted or not self.encoder:
             raise InvalidInput(
                 f"layout {self.layout!r} with {len(self.encoder)} encoder stages, 1 or more, needs "
@@ -180,7 +189,7 @@ class Arch:
     @property
     def multiple(self) -> int:
         """The number that the sides of the input must be a multiple of."""
-        deepest = self.stem.stride * LAYOUTS[self.layout].deepest(len(self.encoder))
+        deepest = LAYOUTS[self.layout].deepest(len(self.encoder), self.stem.stride)
         needs = (scale * spec.multiple for _, scale, s in pairs(self) for spec in s.specs)
         return lcm(deepest, *needs)
 

@@ -29,8 +29,14 @@ class Assembly(Protocol):
     def keep(self, name: str) -> None:
         """Remember the main path's map under a name."""
 
+    def take(self, name: str) -> None:
+        """Go on with a map that has a name."""
+
     def stem(self) -> None:
         """Apply the stem."""
+
+    def maps(self, names: Sequence[str]) -> None:
+        """Apply the stem, an encoder block, and name its maps from the largest on."""
 
     def blocks(self, place: str, stage: "Stage") -> None:
         """Apply the blocks of a stage."""
@@ -54,16 +60,16 @@ class Layout:
 
     Attributes:
         assemble: writes the steps down.
-        decoders: number of encoder stages -> number of decoder stages.
-        scales: number of encoder stages -> side of the stem's output / side of the map that the
-            blocks of each encoder and decoder stage see.
-        deepest: number of encoder stages -> the same for the smallest map of all.
+        decoders: number of encoder stages, stride of the stem -> number of decoder stages.
+        scales: the same -> side of the input / side of the map that the blocks of each encoder and
+            decoder stage see.
+        deepest: the same -> that of the smallest map of all.
     """
 
     assemble: Callable[["Arch", Assembly], None]
-    decoders: Callable[[int], int]
-    scales: Callable[[int], Scales]
-    deepest: Callable[[int], int]
+    decoders: Callable[[int, int], int]
+    scales: Callable[[int, int], Scales]
+    deepest: Callable[[int, int], int]
 
 
 def skip_after_down(arch: "Arch", net: Assembly) -> None:
@@ -105,6 +111,34 @@ def skip_before_down(arch: "Arch", net: Assembly) -> None:
         place, level = f"decoder{i}", len(arch.encoder) - i
         net.apply(f"{place}_up", stage.resize or arch.up, width=arch.encoder[level - 1].width)
         net.apply(f"{place}_skip", stage.skip or arch.skip, ("x", f"skip{level}"))
+        net.attend(place, stage)
+        net.blocks(place, stage)
+        net.end(place, stage)
+    net.head()
+
+
+def backbone(arch: "Arch", net: Assembly) -> None:
+    """Give encoder stages the maps of a ready-made encoder; decoder stages work as in U-Net.
+
+    Decoder stages above the largest map have no skip; the last one works at full resolution.
+    Source: Iakubovskii, Segmentation Models Pytorch, 2019.
+    """
+    levels = len(arch.encoder)
+    net.maps([f"map{i}" for i in range(1, levels + 1)])
+    for i, stage in enumerate(arch.encoder, 1):
+        place = f"encoder{i}"
+        net.take(f"map{i}")
+        net.blocks(place, stage)
+        net.attend(place, stage)
+        net.end(place, stage)
+        if i < levels:
+            net.keep(f"skip{i}")
+    for i, stage in enumerate(arch.decoder, 1):
+        place, level = f"decoder{i}", levels - i
+        width = arch.encoder[level - 1].width if level > 0 else stage.width
+        net.apply(f"{place}_up", stage.resize or arch.up, width=width)
+        if level > 0:
+            net.apply(f"{place}_skip", stage.skip or arch.skip, ("x", f"skip{level}"))
         net.attend(place, stage)
         net.blocks(place, stage)
         net.end(place, stage)
@@ -202,52 +236,63 @@ def encode(arch: "Arch", net: Assembly) -> None:
             net.keep(f"skip{i}")
 
 
-def _doubling(count: int, first: int = 0) -> list[int]:
-    return [2 ** (first + i) for i in range(count)]
+def _doubling(count: int, first: int) -> list[int]:
+    return [first * 2**i for i in range(count)]
+
+
+def _to_full(levels: int, stride: int) -> int:
+    """Return how often the smallest of `levels` maps must be doubled; the largest is 1/stride."""
+    return levels - 1 + stride.bit_length() - 1
 
 
 LAYOUTS: Mapping[str, Layout] = {
     "skip-after-down": Layout(
         skip_after_down,
-        decoders=lambda n: n,
-        scales=lambda n: (_doubling(n), _doubling(n, 1)[::-1]),
-        deepest=lambda n: 2**n,
-    ),
-    "skip-before-down": Layout(
-        skip_before_down,
-        decoders=lambda n: n - 1,
-        scales=lambda n: (_doubling(n), _doubling(n - 1)[::-1]),
-        deepest=lambda n: 2 ** (n - 1),
+        decoders=lambda n, s: n,
+        scales=lambda n, s: (_doubling(n, s), _doubling(n, 2 * s)[::-1]),
+        deepest=lambda n, s: s * 2**n,
     ),
     **{
         name: Layout(
             assemble,
-            decoders=lambda n: n - 1,
-            scales=lambda n: (_doubling(n), _doubling(n - 1)[::-1]),
-            deepest=lambda n: 2 ** (n - 1),
+            decoders=lambda n, s: n - 1,
+            scales=lambda n, s: (_doubling(n, s), _doubling(n - 1, s)[::-1]),
+            deepest=lambda n, s: s * 2 ** (n - 1),
         )
-        for name, assemble in {"nested": nested, "nested-ensemble": nested_ensemble}.items()
+        for name, assemble in {
+            "skip-before-down": skip_before_down,
+            "nested": nested,
+            "nested-ensemble": nested_ensemble,
+        }.items()
     },
     "bridged": Layout(
         bridged,
-        decoders=lambda n: n - 1,
-        scales=lambda n: (_doubling(n), [2 ** (n - 1), *_doubling(n - 2, 2)[::-1]]),
-        deepest=lambda n: 2 ** (n - 1),
+        decoders=lambda n, s: n - 1,
+        scales=lambda n, s: (
+            _doubling(n, s),
+            [s * 2 ** (n - 1), *_doubling(n - 2, 4 * s)[::-1]],
+        ),
+        deepest=lambda n, s: s * 2 ** (n - 1),
+    ),
+    "backbone": Layout(
+        backbone,
+        decoders=_to_full,
+        scales=lambda n, s: (_doubling(n, s), _doubling(_to_full(n, s), 1)[::-1]),
+        deepest=lambda n, s: s * 2 ** (n - 1),
     ),
     "classifier": Layout(
         classifier,
-        decoders=lambda n: 0,
-        scales=lambda n: (_doubling(n), []),
-        deepest=lambda n: 2 ** (n - 1),
+        decoders=lambda n, s: 0,
+        scales=lambda n, s: (_doubling(n, s), []),
+        deepest=lambda n, s: s * 2 ** (n - 1),
     ),
 }
 
 
 def pairs(arch: "Arch") -> Sequence[tuple[str, int, "Stage"]]:
     """Return name, scale (input side / side its blocks see) and stage, in order of computation."""
-    encoder, decoder = LAYOUTS[arch.layout].scales(len(arch.encoder))
-    stride = arch.stem.stride
+    encoder, decoder = LAYOUTS[arch.layout].scales(len(arch.encoder), arch.stem.stride)
     return [
-        *((f"encoder {i + 1}", stride * encoder[i], s) for i, s in enumerate(arch.encoder)),
-        *((f"decoder {i + 1}", stride * decoder[i], s) for i, s in enumerate(arch.decoder)),
+        *((f"encoder {i + 1}", encoder[i], s) for i, s in enumerate(arch.encoder)),
+        *((f"decoder {i + 1}", decoder[i], s) for i, s in enumerate(arch.decoder)),
     ]

@@ -27,21 +27,21 @@ def build(arch: Arch) -> "Network":
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the forward pass: `output = layer(*inputs)`, or `output = input` without a layer.
+    """One line of the forward pass: `outputs = layer(*inputs)`, or a copy without a layer.
 
     Attributes:
         layer: attribute of the network; "" for a plain copy.
         spec: its block.
         channels: what the block is made with.
         inputs: names of maps.
-        output: name of a map.
+        outputs: name of the map; of several where the layer is an encoder.
     """
 
     layer: str
     spec: BlockSpec | None
     channels: tuple[int, ...]
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
 
 
 class Network(nn.Module):
@@ -75,7 +75,8 @@ class Network(nn.Module):
         maps = {"x": x}
         for step, unused in zip(self.steps, self._unused, strict=True):
             given = [maps[name] for name in step.inputs]
-            maps[step.output] = getattr(self, step.layer)(*given) if step.layer else given[0]
+            found = getattr(self, step.layer)(*given) if step.layer else given[0]
+            maps.update(zip(step.outputs, found if len(step.outputs) > 1 else [found], strict=True))
             for name in unused:
                 del maps[name]
         return maps["x"]
@@ -104,12 +105,24 @@ class _Parts:
             channels += (width,)
         if layer not in self.layers:  # one that exists is used again
             self.layers[layer] = make(spec, *channels, ndim=self.arch.ndim)
-        self.steps.append(Step(layer, spec, channels, tuple(inputs), output))
+        self.steps.append(Step(layer, spec, channels, tuple(inputs), (output,)))
         self.channels[output] = int(getattr(self.layers[layer], "out_channels", channels[-1]))
 
     def keep(self, name: str) -> None:
-        self.steps.append(Step("", None, (), ("x",), name))
-        self.channels[name] = self.channels["x"]
+        self._copy("x", name)
+
+    def take(self, name: str) -> None:
+        self._copy(name, "x")
+
+    def _copy(self, source: str, target: str) -> None:
+        self.steps.append(Step("", None, (), (source,), (target,)))
+        self.channels[target] = self.channels[source]
+
+    def maps(self, names: Sequence[str]) -> None:
+        spec, channels = self.arch.stem, (self.arch.in_channels, len(names))
+        self.layers["stem"] = make(spec, *channels, ndim=self.arch.ndim)
+        self.steps.append(Step("stem", spec, channels, ("x",), tuple(names)))
+        self.channels.update(zip(names, self.layers["stem"].out_channels, strict=True))
 
     def stem(self) -> None:
         self.apply("stem", self.arch.stem, width=self.arch.encoder[0].width)
@@ -139,7 +152,7 @@ def _unused_after(steps: tuple[Step, ...]) -> Iterable[tuple[str, ...]]:
     """Yield for each step the maps that nothing reads any more, so that their memory is free."""
     last = {name: i for i, step in enumerate(steps) for name in step.inputs}
     for i, step in enumerate(steps):
-        yield tuple(n for n in dict.fromkeys(step.inputs) if last[n] == i and n != step.output)
+        yield tuple(n for n in dict.fromkeys(step.inputs) if last[n] == i and n not in step.outputs)
 
 
 def make(spec: BlockSpec, *channels: int, ndim: int = 2) -> nn.Module:

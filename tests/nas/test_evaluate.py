@@ -83,9 +83,16 @@ def test_another_seed_gives_other_weights(tmp_path: Path, prepared: Prepared, da
     assert found[0].seed != found[1].seed
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_training_cut_in_two_ends_as_one_in_one_piece(
-    tmp_path: Path, prepared: Prepared, data: Data
+    tmp_path: Path,
+    prepared: Prepared,
+    data: Data,
+    monkeypatch: pytest.MonkeyPatch,
+    ema: float | None,
 ) -> None:
+    recipe = replace(find_recipe("ultralight"), ema=ema)
+    monkeypatch.setattr(evaluate_module, "find_recipe", lambda name: recipe)
     whole, cut = task_in(tmp_path / "whole", prepared), task_in(tmp_path / "cut", prepared)
     candidate = Candidate(whole, ARCH, costs_of(ARCH), data)
     while not candidate.done:
@@ -100,6 +107,7 @@ def test_a_training_cut_in_two_ends_as_one_in_one_piece(
     while not second.done:
         second.run_epoch()
     assert equal(weights_of(second), weights_of(candidate))
+    assert equal(second.training.scored.state_dict(), candidate.training.scored.state_dict())
     assert replace(second.finish(), train_seconds=0.0) == replace(expected, train_seconds=0.0)
     assert equal(weights(cut), weights(whole))
     curves = [[asdict(e) | {"seconds": 0} for e in c.training.curve] for c in (candidate, second)]

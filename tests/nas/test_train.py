@@ -7,6 +7,7 @@ from nas import baseline
 from nas.augment import Augment
 from nas.data import Data, Prepared, Samples
 from nas.recipes import RECIPES
+from nas.score import score
 from nas.slot import DeviceSlot
 from nas.train import Training, TrainingFailed
 
@@ -102,3 +103,45 @@ def test_training_lowers_the_loss(start):
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_reason(start):
     with pytest.raises(TrainingFailed, match=r"loss is nan in epoch 1"):
         start(replace(FAST, lr=float("inf"), clip=None, warmup=0.0)).run_epoch()
+
+
+def test_the_average_keeps_more_of_itself_with_every_step(start):
+    training = start(replace(FAST, ema=0.75))
+    (name, weight), *_ = training.net.named_parameters()
+    mean, values = None, []
+    for step in range(12):
+        training._step(step)
+        values.append(weight.detach().clone())
+        kept = min(0.75, 1 - (1 + step) ** (-2 / 3))  # 0 at first: the average begins with a copy
+        mean = values[-1] if mean is None else kept * mean + (1 - kept) * values[-1]
+    averaged = training.averaged.module
+    torch.testing.assert_close(averaged.state_dict()[name], mean, rtol=0, atol=1e-6)
+    assert (mean - values[-1]).abs().max() > 1e-4
+
+
+def test_statistics_of_norms_are_averaged_and_their_counters_copied(start):
+    training = start(replace(FAST, ema=0.9))
+    name = next(n for n, _ in training.net.named_buffers() if n.endswith("running_mean"))
+    values = []
+    for step in range(2):
+        training._step(step)
+        values.append(training.net.state_dict()[name].clone())
+    kept = 1 - 2 ** (-2 / 3)
+    averaged = training.averaged.module.state_dict()
+    expected = kept * values[0] + (1 - kept) * values[1]
+    torch.testing.assert_close(averaged[name], expected, rtol=0, atol=1e-6)
+    assert averaged[name.replace("running_mean", "num_batches_tracked")] == 2
+
+
+def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start):
+    plain, averaged = start(), start(replace(FAST, ema=0.9))
+    rows = [(plain.run_epoch(), averaged.run_epoch()) for _ in range(2)]
+    assert [a.train_loss for a, _ in rows] == [b.train_loss for _, b in rows]
+    assert all(a.val_loss != b.val_loss for a, b in rows)
+    weights = averaged.averaged.module.state_dict()
+    same = all(torch.equal(averaged.best_state[k], v) for k, v in weights.items())
+    assert same == (averaged.best_epoch == 2)
+    kept = score(
+        averaged.scored, averaged.data.val, averaged.prepared, averaged.loss, averaged.slot
+    )
+    assert kept.loss == rows[-1][1].val_loss

@@ -19,6 +19,7 @@ Channels = tuple[int, ...]
 
 CHANNELS: dict[str, tuple[Channels, ...]] = {  # what a block of the role is built with
     "stem": ((1, 8), (2, 8), (3, 8), (5, 12)),
+    "encoder": ((1, 2), (3, 4)),
     "stage": ((8, 8), (8, 12), (12, 8), (16, 16), (12, 16)),
     "attention": ((8,), (64,)),
     "down": ((8, 8), (8, 12)),
@@ -31,6 +32,7 @@ CHANNELS: dict[str, tuple[Channels, ...]] = {  # what a block of the role is bui
 FACTOR = {"down": 0.5, "up": 2.0}  # side of the output / side of the input
 MERGING = ("skip", "bridge")  # built with the channels of all their inputs
 ODD, EVEN = (9, 11), (8, 12)
+DEEP = (32, 64)  # for encoders, which halve the sides up to five times
 
 
 def cases() -> list[Any]:
@@ -40,9 +42,11 @@ def cases() -> list[Any]:
         found.append(pytest.param(block, {}, id=f"{block.name}-defaults"))
         if 3 in block.ndims:
             found.append(pytest.param(block, {"ndim": 3}, id=f"{block.name}-3d"))
+        slow = [pytest.mark.slow] if block.role == "encoder" else []  # a whole backbone each
         for knob, values in block.knobs.items():
             for value in values[1:]:
-                found.append(pytest.param(block, {knob: value}, id=f"{block.name}-{knob}={value}"))
+                name = f"{block.name}-{knob}={value}"
+                found.append(pytest.param(block, {knob: value}, id=name, marks=slow))
     return found
 
 
@@ -92,8 +96,20 @@ def factor_of(block: Block) -> float:
     return FACTOR.get(block.role, 1.0) * stride
 
 
+def even(block: Block) -> tuple[int, int]:
+    """Sides that every block of the role accepts."""
+    return DEEP if block.role == "encoder" else EVEN
+
+
+def joined(out: Any) -> Tensor:
+    """The map that a block gives, or the values of all of an encoder's."""
+    return out if isinstance(out, Tensor) else torch.cat([m.flatten(1) for m in out], 1)
+
+
 def sides_of(block: Block) -> tuple[tuple[int, int], ...]:
     """Odd sides too, where the role and the block allow them."""
+    if block.role == "encoder":
+        return (DEEP,)
     even = factor_of(block) < 1 or hasattr(block.module, "multiple_knob")
     return (EVEN,) if even else (EVEN, ODD)
 
@@ -105,6 +121,9 @@ def test_output_has_the_shape_of_the_role(block: Block, knobs: dict[str, Value])
         for sides in sides_of(block):
             given = inputs(block, channels, sides, knobs)
             out = net.double()(*given)
+            if block.role == "encoder":
+                check_maps(block, knobs, channels[1], net, out)
+                continue
             after = [int(side * factor) for side in given[0].shape[2:]]
             if block.name == "classifier":
                 after = []
@@ -112,11 +131,24 @@ def test_output_has_the_shape_of_the_role(block: Block, knobs: dict[str, Value])
             assert out.isfinite().all()
 
 
+def check_maps(block: Block, knobs: dict[str, Value], levels: int, net: Any, out: Any) -> None:
+    stride = BlockSpec.of(block.name, **knobs).stride
+    scales = [stride * 2**i for i in range(levels)]
+    sides = [tuple(side // scale for side in DEEP) for scale in scales]
+    expected = [(2, c, *s) for c, s in zip(net.out_channels, sides, strict=True)]
+    assert [tuple(m.shape) for m in out] == expected
+    assert all(m.isfinite().all() for m in out)
+
+
 @every_knob
 def test_every_parameter_gets_a_gradient(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
+        if block.role == "encoder":  # some residual branches start with a norm that gives 0
+            with torch.no_grad():
+                for parameter in net.parameters():
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
         # In eval mode norms are affine, so the bias of a convolution before a norm counts too.
-        out = net.double().eval()(*inputs(block, channels, EVEN, knobs, n=4))
+        out = joined(net.double().eval()(*inputs(block, channels, even(block), knobs, n=4)))
         parameters = dict(net.named_parameters())
         if parameters:
             (out * torch.randn(out.shape, dtype=out.dtype)).sum().backward()
@@ -131,21 +163,21 @@ def test_every_parameter_gets_a_gradient(block: Block, knobs: dict[str, Value]) 
 @every_knob
 def test_samples_of_a_batch_are_independent(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
-        batch = inputs(block, channels, EVEN, knobs, n=3)
+        batch = inputs(block, channels, even(block), knobs, n=3)
         net = net.double().eval()
         with torch.no_grad():
-            together = net(*batch)
-            alone = torch.cat([net(*(x[i : i + 1] for x in batch)) for i in range(3)])
+            together = joined(net(*batch))
+            alone = torch.cat([joined(net(*(x[i : i + 1] for x in batch))) for i in range(3)])
         torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
 
 
 @every_knob
 def test_single_and_double_precision_agree(block: Block, knobs: dict[str, Value]) -> None:
     for channels, net in built(block, knobs):
-        batch = inputs(block, channels, EVEN, knobs)
+        batch = inputs(block, channels, even(block), knobs)
         with torch.no_grad():
-            single = net.float().eval()(*(x.float() for x in batch))
-            double = net.double()(*batch)
+            single = joined(net.float().eval()(*(x.float() for x in batch)))
+            double = joined(net.double()(*batch))
         assert single.dtype == torch.float32
         torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
 
