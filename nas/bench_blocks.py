@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from nas.alternatives import PARTS, Form, Part
 from nas.folder import Progress
 from nas.latency import cpu_threads, describe_rig
-from nas.slot import DeviceSlot
 from nas.tables import table
 from primitives.core.contract import Block, load_blocks
 from primitives.core.errors import InvalidInput, nearest
@@ -123,7 +122,7 @@ def bench_blocks(
     """
     cases = _chosen(names)
     rows = []
-    with cpu_threads(1), DeviceSlot(_CPU) as slot, slot.exclusive():
+    with cpu_threads(1):
         for i, case in enumerate(cases):
             for width, side in zip(WIDTHS, SIDES[case.ndim], strict=True):
                 torch.manual_seed(0)
