@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from nas.alternatives import PARTS, Form, Part
 from nas.folder import Progress
 from nas.latency import cpu_threads, describe_rig
-from nas.slot import DeviceSlot
 from nas.tables import table
 from primitives.core.contract import Block, load_blocks
 from primitives.core.errors import InvalidInput, nearest
@@ -122,14 +121,14 @@ def bench_blocks(
         InvalidInput: there is no block or part of a name.
     """
     cases = _chosen(names)
-    rows = []
-    with cpu_threads(1), DeviceSlot(_CPU) as slot, slot.exclusive():
+    rows: list[dict[str, Any]] = []
+    with cpu_threads(1):
         for i, case in enumerate(cases):
             for width, side in zip(WIDTHS, SIDES[case.ndim], strict=True):
                 torch.manual_seed(0)
                 runners = case.make(width, side)
-                about = {"name": case.name, "ours": case.ours}
-                about |= {"shape": list(runners[0].maps[0].shape)}
+                shape = list(runners[0].maps[0].shape)
+                about = {"name": case.name, "ours": case.ours, "shape": shape}
                 rows += [about | row for row in _rows(runners, _times(runners, repeats))]
             progress("timing", i + 1, len(cases))
     return describe_rig(_CPU, 1), rows
