@@ -1,4 +1,4 @@
-"""Published weights: found in the cache, loaded at the start of a training, never silently missing."""
+"""Published weights: found in the cache, loaded where a training starts, never silently missing."""
 
 import time
 from dataclasses import replace
