@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import BATCH_NORM, CONV, make_norm, parse_kernels
 
@@ -203,7 +203,12 @@ class DepthwiseResidual(nn.Module):
         return x + self.layers(x)
 
 
-@block("gms", role="stage")
+def _used(knobs: Given, *channels: int) -> Given:
+    """Leave out the knobs of a transformer that has no channels; its patch does not matter."""
+    return {"tc": "0:1", "patch": 1} if knobs["tc"] == "0:1" else knobs
+
+
+@block("gms", role="stage", used=_used)
 class GlobalMultiScale(nn.Module):
     """Split the channels between a sparse transformer and depthwise convolutions, fuse with input.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -154,7 +154,13 @@ def perceptron(channels: int, kernel: int, ratio: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@block("med", role="stage")
+def _used(knobs: Given, *channels: int) -> Given:
+    if knobs["mixer"] != "sem":
+        return without(knobs, "kernels", "axis", "side", "fuse")
+    return knobs if knobs["axis"] in ("resize", "long") else without(knobs, "side")
+
+
+@block("med", role="stage", used=_used)
 class MedBlock(nn.Module):
     """LAFFN, SEM and SDFFN, each after a layer norm and with its input added (MED block).
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, without
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, MAX_POOL, TRANSPOSED, conv_bn, make_norm, upsample
 
@@ -267,7 +267,11 @@ class Transposed(nn.Module):
         return self.conv(x)
 
 
-@block("double-conv", role="stage")
+def _used(knobs: Given, in_channels: int, out_channels: int) -> Given:
+    return without(knobs, "between") if in_channels == out_channels else knobs
+
+
+@block("double-conv", role="stage", used=_used)
 class DoubleConv(nn.Module):
     """Two convolutions of side 3, each with norm and ReLU (U-Net).
 

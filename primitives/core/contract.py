@@ -21,6 +21,8 @@ One that needs sides of a certain multiple names the knob that holds it in `mult
 
 Knobs are part of an arch's key. A knob that a block gets after studies were stored goes into the
 class attribute `added_knobs`: it is left out where it has its default, so that keys stay.
+A block whose knobs can lose their effect is registered with a function `used` that returns the
+knobs that have one, so that equal networks get equal keys.
 """
 
 import importlib
@@ -36,6 +38,8 @@ from primitives.core.init import INITS
 
 Value = int | float | bool | str
 Knobs = Mapping[str, tuple[Value, ...]]
+Given = Mapping[str, Value]  # knob -> its value
+Used = Callable[..., Given]  # (knobs, *channels) -> those with an effect
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,18 +57,22 @@ class Block:
     init: str  # a key of `INITS`
     ndims: tuple[int, ...] = (2,)
     added_knobs: tuple[str, ...] = ()
+    used: Used | None = None
 
 
 BLOCKS: dict[str, Block] = {}
 
 
-def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]], type[M]]:
+def block(
+    name: str, *, role: str, init: str = "default", used: Used | None = None
+) -> Callable[[type[M]], type[M]]:
     """Register a class as a block; its class attribute `knobs` lists the searchable values.
 
     Args:
         name: stored in studies, so never rename it.
         role: one of `ROLES`.
         init: how `build` fills the weights; a key of `INITS`.
+        used: (knobs, *channels) -> the knobs that have an effect there; None: all, anywhere.
     """
     assert role in ROLES, role
     assert init in INITS, init
@@ -72,10 +80,16 @@ def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]],
     def register(module: type[M]) -> type[M]:
         assert name not in BLOCKS, f"two blocks are called {name!r}"
         facts = {f: getattr(module, f) for f in ("ndims", "added_knobs") if hasattr(module, f)}
-        BLOCKS[name] = Block(name, role, module, getattr(module, "knobs", {}), init, **facts)
+        knobs = getattr(module, "knobs", {})
+        BLOCKS[name] = Block(name, role, module, knobs, init, used=used, **facts)
         return module
 
     return register
+
+
+def without(knobs: Given, *names: str) -> Given:
+    """Return the knobs but those named."""
+    return {knob: value for knob, value in knobs.items() if knob not in names}
 
 
 def load_blocks() -> Mapping[str, Block]:
