@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Given, Knobs, block
+from primitives.core.contract import Given, Knobs, block, same
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import BATCH_NORM, CONV, make_norm, parse_kernels
 
@@ -63,7 +63,11 @@ class LocalBlock(nn.Module):
         return x + self.restore(self.reduce(self.norm(x + cat(filtered, 1))))
 
 
-@block("lms", role="stage")
+def _leaves_lms(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return out_channels if in_channels >= len(str(knobs["kernels"]).split("-")) else 0
+
+
+@block("lms", role="stage", leaves=_leaves_lms)
 class LocalMultiScale(nn.Module):
     """LMS blocks on the input's channels, then a 1x1 convolution with norm and SiLU.
 
@@ -208,7 +212,12 @@ def _used(knobs: Given, *channels: int) -> Given:
     return {"tc": "0:1", "patch": 1} if knobs["tc"] == "0:1" else knobs
 
 
-@block("gms", role="stage", used=_used)
+def _leaves_gms(knobs: Given, in_channels: int, out_channels: int) -> int:
+    t, c = (int(part) for part in str(knobs["tc"]).split(":"))
+    return out_channels if not t or out_channels * t >= t + c else 0
+
+
+@block("gms", role="stage", used=_used, leaves=_leaves_gms)
 class GlobalMultiScale(nn.Module):
     """Split the channels between a sparse transformer and depthwise convolutions, fuse with input.
 
@@ -300,7 +309,7 @@ def _split(channels: int, tc: str) -> tuple[int, int]:
     return tokens, channels - tokens
 
 
-@block("concat-fusion", role="skip")
+@block("concat-fusion", role="skip", leaves=same)
 class ConcatFusion(nn.Module):
     """Concatenate (skip, decoder's map) and fuse: grouped 3x3, expand, project; GELU before norm.
 

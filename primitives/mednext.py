@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Given, Knobs, block, without
+from primitives.core.contract import Given, Knobs, block, first, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -269,7 +269,7 @@ def _conv_relu_norm(in_channels: int, out_channels: int, stride: int) -> list[nn
     return [conv, nn.ReLU(), nn.BatchNorm2d(out_channels)]
 
 
-@block("pool-stem", role="stem")
+@block("pool-stem", role="stem", leaves=first)
 class PoolStem(nn.Module):
     """Max pooling of the input, as MedUNeXt begins.
 

@@ -26,7 +26,11 @@ from primitives.core.layers import (
 )
 
 
-@block("reflect-stem", role="stem")
+def _half(knobs: Given, in_channels: int, width: int) -> int:
+    return max(1, width // 2)
+
+
+@block("reflect-stem", role="stem", leaves=_half)
 class ReflectStem(nn.Module):
     """3x3 convolution with reflected edges and bias to half the first width, batch norm, GELU.
 
@@ -200,7 +204,11 @@ def _used_lfwf(knobs: Given, in_channels: int, out_channels: int) -> Given:
     return without(knobs, *idle)
 
 
-@block("lfwf-mlp", role="stage", used=_used_lfwf)
+def _leaves_lfwf(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return in_channels if in_channels == out_channels >= int(knobs["segments"]) else 0
+
+
+@block("lfwf-mlp", role="stage", used=_used_lfwf, leaves=_leaves_lfwf)
 class LFWFPerceptron(nn.Module):
     """Local features with weighted fusion, then a channel perceptron, both added; a last norm.
 
