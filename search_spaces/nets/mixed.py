@@ -180,7 +180,8 @@ class _Place:
         spec, after = self.block(str(self.own("block"))), self.after()
         once = spec.name == "identity" or any(SETTING.get(k) == "depth" for k, _ in spec.knobs)
         depth = 1 if once else self.depth(_DEPTHS)
-        if spec.name == "lfwf-mlp" and (self.plain or self.side == "encoder"):  # keeps channels
+        nested = self.point["layout"] == "nested" and self.side == "decoder"  # nothing may follow
+        if spec.name == "lfwf-mlp" and not nested:  # keeps channels
             spec, depth, after = BlockSpec.of("conv", kernel=1), 1, (spec,) * depth + after
         return Stage(spec, self.width, depth, self.attention(), after=after)
 
