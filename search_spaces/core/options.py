@@ -6,6 +6,7 @@ from itertools import product
 
 from primitives.core.contract import Value, find_block, load_blocks
 from search_spaces.core.arch import BlockSpec
+from search_spaces.core.space import Choice
 
 # Setting of a stage -> what the knobs of stage blocks that mean it are called.
 SHARED: Mapping[str, tuple[str, ...]] = {
@@ -54,22 +55,41 @@ def _chosen(block: str) -> list[str]:
     return [k for k in knobs if k not in SETTING] if len(knobs) == 1 else []
 
 
-def styles(block: str) -> Mapping[str, tuple[Value, ...]]:
-    """Return the knobs of a stage block that are not shared, derived or chosen with it."""
-    others = (*SETTING, *DERIVED, *_chosen(block))
-    return {k: v for k, v in find_block(block).knobs.items() if k not in others}
+def stage_dimensions(
+    side: str, levels: int, ndim: int, **others: tuple[Value, ...]
+) -> dict[str, Choice]:
+    """Return the dimensions of the stages of a side.
+
+    Args:
+        side: what their names begin with.
+        levels: stages, numbered from 1.
+        ndim: 2 or 3.
+        others: further settings of each stage and their values.
+
+    Returns:
+        Per stage its block and each shared setting; per block each other knob, once for the side.
+    """
+    stages = options("stage", ndim)
+    blocks = list(dict.fromkeys(spec.name for spec in stages.values()))
+    each = {"block": tuple(stages)} | {name: _values(name, blocks) for name in SHARED} | others
+    found = {f"{side}_{name}_{i}": v for name, v in each.items() for i in range(1, levels + 1)}
+    for block in blocks:
+        idle = (*SETTING, *DERIVED, *_chosen(block))
+        knobs = {k: v for k, v in find_block(block).knobs.items() if k not in idle}
+        found |= {f"{side}_{block}_{knob}": values for knob, values in knobs.items()}
+    return {name: Choice(*values) for name, values in found.items()}
 
 
-def shared_values(setting: str, ndim: int) -> list[Value]:
+def _values(setting: str, blocks: Sequence[str]) -> tuple[Value, ...]:
     """Return all values that stage blocks have for a shared setting; kernels are text."""
     tables = [
         values
-        for block in dict.fromkeys(spec.name for spec in options("stage", ndim).values())
+        for block in blocks
         for knob, values in find_block(block).knobs.items()
         if SETTING.get(knob) == setting
     ]
     found = dict.fromkeys(value for table in tables for value in table)
-    return list(dict.fromkeys(map(str, found))) if setting == "kernels" else sorted(found, key=int)
+    return tuple(dict.fromkeys(map(str, found)) if setting == "kernels" else sorted(found, key=int))
 
 
 def nearest_value(values: Sequence[Value], wanted: Value) -> Value:

@@ -17,12 +17,10 @@ from search_spaces.core.layouts import LAYOUTS
 from search_spaces.core.options import (
     DERIVED,
     SETTING,
-    SHARED,
     label,
     nearest_value,
     options,
-    shared_values,
-    styles,
+    stage_dimensions,
 )
 from search_spaces.core.space import Baseline, Choice, Int, Point, Space
 
@@ -81,14 +79,8 @@ def dimensions(ndim: int = 2) -> Mapping[str, Choice | Int]:
         "ca_ratio": Choice("published", "16", "8", "4"),
         "sa_kernel": Choice(*find_block("spatial-attention").knobs["kernel"]),
     }
-    own = {"block": Choice(*stages)}
-    own |= {setting: Choice(*shared_values(setting, ndim)) for setting in SHARED}
-    own |= {"attention": Choice("none", "ca", "sa", "ca-sa")}
     for side, levels in deepest.items():
-        for name, dimension in own.items():
-            found |= {f"{side}_{name}_{i}": dimension for i in range(1, levels + 1)}
-        for block in dict.fromkeys(spec.name for spec in stages.values()):
-            found |= {f"{side}_{block}_{k}": Choice(*values) for k, values in styles(block).items()}
+        found |= stage_dimensions(side, levels, ndim, attention=("none", "ca", "sa", "ca-sa"))
     return {name: dimension for name, dimension in found.items() if len(dimension.values) > 1}
 
 
@@ -119,7 +111,7 @@ def decode(point: Point, ndim: int = 2) -> Arch:
 
     encoder, decoder = stages("encoder", widths, downs), stages("decoder", ends, ups)
     spatial = BlockSpec.of("spatial-attention", kernel=point["sa_kernel"])
-    attended = {spec for stage in (*encoder, *decoder) for spec in stage.attention}
+    attended = [spec for stage in (*encoder, *decoder) for spec in stage.attention]
     if plain and point["first_skip"] != "same":
         skip = options("skip", ndim)[str(point["first_skip"])]
         decoder = (replace(decoder[0], skip=skip), *decoder[1:])
@@ -180,8 +172,8 @@ class _Place:
         spec, after = self.block(str(self.own("block"))), self.after()
         once = spec.name == "identity" or any(SETTING.get(k) == "depth" for k, _ in spec.knobs)
         depth = 1 if once else self.depth(_DEPTHS)
-        nested = self.point["layout"] == "nested" and self.side == "decoder"  # nothing may follow
-        if spec.name == "lfwf-mlp" and not nested:  # keeps channels
+        if spec.name == "lfwf-mlp" and (self.point["layout"], self.side) != ("nested", "decoder"):
+            # It keeps channels; only the nodes of a nested decoder have nothing after their blocks.
             spec, depth, after = BlockSpec.of("conv", kernel=1), 1, (spec,) * depth + after
         return Stage(spec, self.width, depth, self.attention(), after=after)
 
@@ -193,9 +185,9 @@ class _Place:
     def block(self, option: str) -> BlockSpec:
         """Return a block with the settings of this stage and the knobs of this side."""
         spec = options("stage", self.ndim)[option]
+        knobs = dict(spec.knobs)
         if self.ndim == 3 and self.scale == MULTIPLE and spec.name in _MANY_VOXELS:
             return BLOCK
-        knobs = dict(spec.knobs)
         for knob, values in find_block(spec.name).knobs.items():
             setting = SETTING.get(knob)
             if setting == "depth":
