@@ -10,12 +10,20 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, check_odd
 
 
-@block("channel-attention", role="attention", init="normal-0.02")
+def _used(knobs: Given, channels: int) -> Given:
+    """Return the smallest of the searched ratios that gives the same hidden width."""
+    ratio = int(knobs["ratio"])
+    hidden = channels // min(ratio, channels)
+    known = sorted({*map(int, ChannelAttention.knobs["ratio"]), ratio})
+    return {"ratio": next(r for r in known if channels // min(r, channels) == hidden)}
+
+
+@block("channel-attention", role="attention", init="normal-0.02", used=_used)
 class ChannelAttention(nn.Module):
     """Weigh channels by one two-layer perceptron on their global mean and maximum (CA, equation 3).
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn, ones
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, first, same
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import ChannelNorm, check_same_channels, upsample
 
@@ -66,7 +66,15 @@ class HadamardRow(nn.Module):
         return x * row.unsqueeze(5 - self.axis)
 
 
-@block("ghpa", role="stage")
+def _fourfold(knobs: Given, *channels: int) -> int:
+    return 0 if channels[0] % 4 else channels[0]
+
+
+def _leaves_ghpa(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return 0 if in_channels % 4 else out_channels
+
+
+@block("ghpa", role="stage", leaves=_leaves_ghpa)
 class HadamardAttention(nn.Module):
     """Multiply three groups of channels by learned maps, filter the fourth, mix (GHPA).
 
@@ -145,7 +153,7 @@ def norm_resize_gelu(channels: int, resize: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.GroupNorm(4, channels), resize, nn.GELU())
 
 
-@block("norm-pool", role="down")
+@block("norm-pool", role="down", leaves=_fourfold)
 class NormPool(nn.Module):
     """Group norm, maximum of each 2x2 window, GELU.
 
@@ -169,7 +177,7 @@ class NormPool(nn.Module):
         return self.layers(x)
 
 
-@block("norm-linear", role="up")
+@block("norm-linear", role="up", leaves=_fourfold)
 class NormLinear(nn.Module):
     """Group norm, bilinear upsampling by two (corners aligned), GELU.
 
@@ -193,7 +201,7 @@ class NormLinear(nn.Module):
         return self.layers(x)
 
 
-@block("norm-gelu", role="stage")
+@block("norm-gelu", role="stage", leaves=_fourfold)
 class NormGELU(nn.Module):
     """Group norm and GELU, where a stage keeps its size.
 
@@ -217,7 +225,7 @@ class NormGELU(nn.Module):
         return self.layers(x)
 
 
-@block("gelu", role="stage")
+@block("gelu", role="stage", leaves=first)
 class PlainGELU(nn.Module):
     """GELU alone, at the bottom.
 
@@ -260,7 +268,15 @@ class LinearHead(nn.Module):
         return upsample(self.conv(x), align_corners=True)
 
 
-@block("ege-bridge", role="bridge")
+def _leaves_bridge(knobs: Given, in_channels: int, skip_channels: int, side_channels: int) -> int:
+    return 0 if skip_channels % 4 or side_channels != 1 else skip_channels
+
+
+def _leaves_gab(knobs: Given, *channels: int) -> int:
+    return 0 if channels[0] % 4 else same(knobs, *channels)
+
+
+@block("ege-bridge", role="bridge", leaves=_leaves_bridge)
 class Bridge(nn.Module):
     """Fuse a deeper map, a skip and a side map by dilated depthwise groups (GAB).
 
@@ -303,7 +319,7 @@ class Bridge(nn.Module):
         return self.leave(cat([g(cat([deep, low, side], 1)) for g, deep, low in pairs], 1))
 
 
-@block("gab", role="skip")
+@block("gab", role="skip", leaves=_leaves_gab)
 class AggregationBridge(nn.Module):
     """Add the skip, fused by a bridge with the decoder's own map and a side map of it (GAB).
 

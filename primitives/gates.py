@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, same
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, check_odd, check_same_channels, conv_bn
 
@@ -42,7 +42,19 @@ class GateMap(nn.Module):
         return self.to_map(self.relu(self.from_x(x) + self.from_skip(skip)))
 
 
-@block("gag", role="skip", init="normal-0.02")
+def _even(knobs: Given, *channels: int) -> int:
+    return 0 if channels[0] % 2 else same(knobs, *channels)
+
+
+def _doubled(knobs: Given, *channels: int) -> int:
+    return 2 * _even(knobs, *channels)
+
+
+def _all(knobs: Given, *channels: int) -> int:
+    return sum(channels)
+
+
+@block("gag", role="skip", init="normal-0.02", leaves=_even)
 class GroupedAttentionGate(nn.Module):
     """Add the skip, gated by grouped convolutions of both maps (GAG, equation 6).
 
@@ -74,7 +86,7 @@ class GroupedAttentionGate(nn.Module):
         return x + skip * self.gate(x, skip)
 
 
-@block("ag", role="skip", init="normal-0.02")
+@block("ag", role="skip", init="normal-0.02", leaves=_even)
 class AttentionGate(nn.Module):
     """Add the skip, gated by ungrouped 1x1 convolutions of both maps (AG, Table 8).
 
@@ -101,7 +113,7 @@ class AttentionGate(nn.Module):
         return x + skip * self.gate(x, skip)
 
 
-@block("ag-concat", role="skip")
+@block("ag-concat", role="skip", leaves=_doubled)
 class ConcatenatedAttentionGate(nn.Module):
     """Gate the skip by 1x1 convolutions of both maps, then concatenate (skip, decoder's map).
 
@@ -131,7 +143,7 @@ class ConcatenatedAttentionGate(nn.Module):
         return cat([skip * self.gate(x, skip), x], 1)
 
 
-@block("add", role="skip")
+@block("add", role="skip", leaves=same)
 class Add(nn.Module):
     """Add the skip as it is.
 
@@ -157,7 +169,7 @@ class Add(nn.Module):
         return x + skip
 
 
-@block("concat", role="skip")
+@block("concat", role="skip", leaves=_all)
 class Concat(nn.Module):
     """Concatenate the skips and the decoder's map.
 

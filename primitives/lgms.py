@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, same
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, conv_bn, depthwise_conv, make_norm, parse_kernels
 
@@ -64,7 +64,11 @@ class LocalBlock(nn.Module):
         return x + self.restore(self.reduce(self.norm(x + cat(filtered, 1))))
 
 
-@block("lms", role="stage")
+def _leaves_lms(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return out_channels if in_channels >= len(str(knobs["kernels"]).split("-")) else 0
+
+
+@block("lms", role="stage", leaves=_leaves_lms)
 class LocalMultiScale(nn.Module):
     """LMS blocks on the input's channels, then a 1x1 convolution with norm and SiLU.
 
@@ -201,7 +205,17 @@ class DepthwiseResidual(nn.Module):
         return x + self.layers(x)
 
 
-@block("gms", role="stage")
+def _used(knobs: Given, *channels: int) -> Given:
+    """Leave out the knobs of a transformer that has no channels; its patch does not matter."""
+    return {"tc": "0:1", "patch": 1} if knobs["tc"] == "0:1" else knobs
+
+
+def _leaves_gms(knobs: Given, in_channels: int, out_channels: int) -> int:
+    t, c = (int(part) for part in str(knobs["tc"]).split(":"))
+    return out_channels if not t or out_channels * t >= t + c else 0
+
+
+@block("gms", role="stage", used=_used, leaves=_leaves_gms)
 class GlobalMultiScale(nn.Module):
     """Split the channels between a sparse transformer and depthwise convolutions, fuse with input.
 
@@ -293,7 +307,7 @@ def _split(channels: int, tc: str) -> tuple[int, int]:
     return tokens, channels - tokens
 
 
-@block("concat-fusion", role="skip")
+@block("concat-fusion", role="skip", leaves=same)
 class ConcatFusion(nn.Module):
     """Concatenate (skip, decoder's map) and fuse: grouped 3x3, expand, project; GELU before norm.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, first, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -155,7 +155,13 @@ def perceptron(channels: int, kernel: int, ratio: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@block("med", role="stage")
+def _used(knobs: Given, *channels: int) -> Given:
+    if knobs["mixer"] != "sem":
+        return without(knobs, "kernels", "axis", "side", "fuse")
+    return knobs if knobs["axis"] in ("resize", "long") else without(knobs, "side")
+
+
+@block("med", role="stage", used=_used)
 class MedBlock(nn.Module):
     """LAFFN, SEM and SDFFN, each after a layer norm and with its input added (MED block).
 
@@ -264,7 +270,7 @@ def _conv_relu_norm(in_channels: int, out_channels: int, stride: int) -> list[nn
     return [conv, nn.ReLU(), nn.BatchNorm2d(out_channels)]
 
 
-@block("pool-stem", role="stem")
+@block("pool-stem", role="stem", leaves=first)
 class PoolStem(nn.Module):
     """Max pooling of the input, as MedUNeXt begins.
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, without
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, channel_shuffle, conv_bn, make_activation, parse_kernels
 
@@ -66,7 +66,12 @@ class MultiKernelDepthwise(nn.Module):
         return cat(outputs, 1) if self.concat else sum(outputs[1:], outputs[0])
 
 
-@block("mkir", role="stage", init="normal-0.02")
+def _used(knobs: Given, *channels: int) -> Given:
+    """Leave out what chains or joins branches where there is one alone."""
+    return knobs if "-" in str(knobs["kernels"]) else without(knobs, "mode", "fuse")
+
+
+@block("mkir", role="stage", init="normal-0.02", used=_used)
 class MultiKernelInvertedResidual(nn.Module):
     """Expand, filter with depthwise kernels, shuffle, project, add the input (equation 1).
 

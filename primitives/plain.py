@@ -10,12 +10,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, first, without
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, MAX_POOL, TRANSPOSED, conv_bn, make_norm, upsample
 
 
-@block("repeat-grey", role="stem")
+def _repeated(knobs: Given, in_channels: int, width: int) -> int:
+    return 3 if in_channels == 1 else in_channels
+
+
+@block("repeat-grey", role="stem", leaves=_repeated)
 class RepeatGrey(nn.Module):
     """Repeat a single channel three times; pass any other count on.
 
@@ -39,7 +43,7 @@ class RepeatGrey(nn.Module):
         return x.repeat(1, self.repeats, *[1] * (x.ndim - 2)) if self.repeats > 1 else x
 
 
-@block("as-is", role="stem")
+@block("as-is", role="stem", leaves=first)
 class AsIs(nn.Module):
     """Pass the input on.
 
@@ -92,7 +96,7 @@ class ConvStem(nn.Module):
         return self.layers(x)
 
 
-@block("identity", role="stage")
+@block("identity", role="stage", leaves=first)
 class Identity(nn.Module):
     """Pass the input on, for a level without blocks of its own.
 
@@ -115,7 +119,7 @@ class Identity(nn.Module):
         return x
 
 
-@block("max-pool", role="down")
+@block("max-pool", role="down", leaves=first)
 class MaxPool(nn.Module):
     """Maximum of each window of side 2.
 
@@ -139,7 +143,7 @@ class MaxPool(nn.Module):
         return self.pool(x)
 
 
-@block("max-pool-relu", role="down")
+@block("max-pool-relu", role="down", leaves=first)
 class MaxPoolReLU(nn.Module):
     """Maximum of each window of side 2, then ReLU, as UNeXt and UConvNeXt do.
 
@@ -163,7 +167,7 @@ class MaxPoolReLU(nn.Module):
         return self.layers(x)
 
 
-@block("bilinear-relu", role="up")
+@block("bilinear-relu", role="up", leaves=first)
 class BilinearReLU(nn.Module):
     """Linear upsampling by two (corners not aligned), then ReLU.
 
@@ -267,7 +271,11 @@ class Transposed(nn.Module):
         return self.conv(x)
 
 
-@block("double-conv", role="stage")
+def _used(knobs: Given, in_channels: int, out_channels: int) -> Given:
+    return without(knobs, "between") if in_channels == out_channels else knobs
+
+
+@block("double-conv", role="stage", used=_used)
 class DoubleConv(nn.Module):
     """Two convolutions of side 3, each with norm and ReLU (U-Net).
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, without
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import ChannelNorm, conv_bn, upsample
 
@@ -84,7 +84,11 @@ def embedding(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.GELU(), ChannelNorm(out_channels))
 
 
-@block("rolling", role="stage", init="tokens")
+def _used(knobs: Given, in_channels: int, out_channels: int) -> Given:
+    return knobs if in_channels == out_channels else without(knobs, "embed")
+
+
+@block("rolling", role="stage", init="tokens", used=_used)
 class Rolling(nn.Module):
     """Embedding where the channels change or `embed` says so, rolling block, layer norm.
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, first
 from primitives.core.errors import InvalidInput
 
 _BRANCHES = 8
@@ -28,7 +28,11 @@ def conv_norm(
     return nn.Sequential(conv, norm, nn.GELU() if act else nn.Identity())
 
 
-@block("cmrf", role="stage")
+def _leaves(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return 0 if out_channels % (2 * _BRANCHES) else out_channels
+
+
+@block("cmrf", role="stage", leaves=_leaves)
 class CascadeMultiReceptiveFields(nn.Module):
     """Reduce, run a chain of depthwise 3x3 convolutions on half the channels, join all its links.
 
@@ -71,7 +75,7 @@ class CascadeMultiReceptiveFields(nn.Module):
         return x + y if self.adds else y
 
 
-@block("bicubic", role="up")
+@block("bicubic", role="up", leaves=first)
 class Bicubic(nn.Module):
     """Bicubic upsampling by two (corners not aligned).
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -26,7 +26,11 @@ from primitives.core.layers import (
 )
 
 
-@block("reflect-stem", role="stem")
+def _half(knobs: Given, in_channels: int, width: int) -> int:
+    return max(1, width // 2)
+
+
+@block("reflect-stem", role="stem", leaves=_half)
 class ReflectStem(nn.Module):
     """3x3 convolution with reflected edges and bias to half the first width, batch norm, GELU.
 
@@ -48,7 +52,16 @@ class ReflectStem(nn.Module):
         return self.layers(x)
 
 
-@block("ds", role="stage")
+def _used_ds(knobs: Given, in_channels: int, out_channels: int) -> Given:
+    if knobs["filter"] == "plain":
+        return {"filter": "plain"}
+    idle = ["mid"] * (in_channels >= out_channels)
+    if in_channels != out_channels and knobs["shortcut"] == "identity":
+        idle.append("shortcut")
+    return without(knobs, *idle)
+
+
+@block("ds", role="stage", used=_used_ds)
 class InvertedDepthwise(nn.Module):
     """Expand, filter with one large depthwise kernel, project, add a shortcut, norm (DS block).
 
@@ -177,7 +190,25 @@ class BranchWeights(nn.Module):
         return weights.movedim((-2, -1), (0, 2))  # from (N, H, W, branches, C)
 
 
-@block("lfwf-mlp", role="stage")
+def _used_lfwf(knobs: Given, in_channels: int, out_channels: int) -> Given:
+    idle = set()
+    if knobs["shift"] == "none":
+        idle |= {"segments"}
+    if knobs["branches"] == "c":
+        idle |= {"segments", "shift", "fc_depth", "fc_hidden", "fusion", "reduction"}
+    if knobs["fc_depth"] == 1:
+        idle |= {"fc_hidden"}
+    hidden = (max(1, in_channels // r) for r in (int(knobs["reduction"]), 4))
+    if knobs["fusion"] == "sum" or len(set(hidden)) == 1:  # as the default gives
+        idle |= {"reduction"}
+    return without(knobs, *idle)
+
+
+def _leaves_lfwf(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return in_channels if in_channels == out_channels >= int(knobs["segments"]) else 0
+
+
+@block("lfwf-mlp", role="stage", used=_used_lfwf, leaves=_leaves_lfwf)
 class LFWFPerceptron(nn.Module):
     """Local features with weighted fusion, then a channel perceptron, both added; a last norm.
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn, ones
 
-from primitives.core.contract import block
+from primitives.core.contract import block, first
 from primitives.core.layers import conv_bn, upsample
 
 
@@ -85,7 +85,7 @@ class ResidualDown(BasicBlock):
         super().__init__(in_channels, out_channels, 2)
 
 
-@block("max-pool-3", role="down")
+@block("max-pool-3", role="down", leaves=first)
 class MaxPoolThree(nn.Module):
     """Maximum of 3x3 windows, stride 2.
 
@@ -134,7 +134,7 @@ class BottleneckConv(nn.Module):
         return self.layers(x)
 
 
-@block("nearest", role="up")
+@block("nearest", role="up", leaves=first)
 class Nearest(nn.Module):
     """Repeat each pixel twice along both sides.
 
@@ -155,7 +155,7 @@ class Nearest(nn.Module):
         return self.up(x)
 
 
-@block("linear-aligned", role="up")
+@block("linear-aligned", role="up", leaves=first)
 class LinearAligned(nn.Module):
     """Bilinear upsampling by two, corners aligned.
 

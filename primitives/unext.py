@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Knobs, block
+from primitives.core.contract import Given, Knobs, block
 from primitives.core.layers import ChannelNorm, check_odd, segment_sizes
 
 
@@ -93,7 +93,11 @@ def shift(x: Tensor, axis: int, segments: int) -> Tensor:
     return cat(moved, 1)
 
 
-@block("shifted-mlp", role="stage", init="tokens")
+def _leaves(knobs: Given, in_channels: int, out_channels: int) -> int:
+    return out_channels if out_channels >= int(knobs["segments"]) else 0
+
+
+@block("shifted-mlp", role="stage", init="tokens", leaves=_leaves)
 class ShiftedMLP(nn.Module):
     """Shifted perceptron after a layer norm, input added; a last layer norm (tokenized MLP stage).
 

@@ -24,6 +24,10 @@ largest is smaller. Libraries that a block needs besides torch are listed in `ne
 
 Knobs are part of an arch's key. A knob that a block gets after studies were stored goes into the
 class attribute `added_knobs`: it is left out where it has its default, so that keys stay.
+A block whose knobs can lose their effect is registered with a function `used` that returns the
+knobs that have one, so that equal networks get equal keys. One that does not take all channels, or
+does not end with its last argument's, is registered with a function `leaves` that says so without
+building it, so that a space can tell what fits a place.
 """
 
 import importlib
@@ -39,6 +43,9 @@ from primitives.core.init import INITS
 
 Value = int | float | bool | str
 Knobs = Mapping[str, tuple[Value, ...]]
+Given = Mapping[str, Value]  # knob -> its value
+Used = Callable[..., Given]  # (knobs, *channels) -> those with an effect
+Leaves = Callable[..., int]  # (knobs, *channels) -> channels of the output, 0 if it refuses them
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -67,18 +74,30 @@ class Block:
     init: str  # a key of `INITS`
     ndims: tuple[int, ...] = (2,)
     added_knobs: tuple[str, ...] = ()
+    used: Used | None = None
+    leaves: Leaves | None = None
 
 
 BLOCKS: dict[str, Block] = {}
 
 
-def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]], type[M]]:
+def block(
+    name: str,
+    *,
+    role: str,
+    init: str = "default",
+    used: Used | None = None,
+    leaves: Leaves | None = None,
+) -> Callable[[type[M]], type[M]]:
     """Register a class as a block; its class attribute `knobs` lists the searchable values.
 
     Args:
         name: stored in studies, so never rename it.
         role: one of `ROLES`.
         init: how `build` fills the weights; a key of `INITS`.
+        used: (knobs, *channels) -> the knobs that have an effect there; None: all, anywhere.
+        leaves: (knobs, *channels) -> the channels that it ends with, 0 where its constructor raises
+            InvalidInput; None: it takes any and ends with the last.
     """
     assert role in ROLES, role
     assert init in INITS, init
@@ -86,10 +105,26 @@ def block(name: str, *, role: str, init: str = "default") -> Callable[[type[M]],
     def register(module: type[M]) -> type[M]:
         assert name not in BLOCKS, f"two blocks are called {name!r}"
         facts = {f: getattr(module, f) for f in ("ndims", "added_knobs") if hasattr(module, f)}
-        BLOCKS[name] = Block(name, role, module, getattr(module, "knobs", {}), init, **facts)
+        knobs = getattr(module, "knobs", {})
+        BLOCKS[name] = Block(name, role, module, knobs, init, used=used, leaves=leaves, **facts)
         return module
 
     return register
+
+
+def without(knobs: Given, *names: str) -> Given:
+    """Return the knobs but those named."""
+    return {knob: value for knob, value in knobs.items() if knob not in names}
+
+
+def same(knobs: Given, *channels: int) -> int:
+    """Leave the channels that all inputs must have; for `leaves`."""
+    return channels[0] if len(set(channels)) == 1 else 0
+
+
+def first(knobs: Given, *channels: int) -> int:
+    """Leave the channels of the first input; for `leaves`."""
+    return channels[0]
 
 
 def load_blocks() -> Mapping[str, Block]:

@@ -37,6 +37,11 @@ class BlockSpec:
                 )
         return cls(name, tuple((k, knobs.get(k, values[0])) for k, values in known.items()))
 
+    def canonical(self, *channels: int) -> Self:
+        """Return the same block, knobs without effect at these channels at their defaults."""
+        used = find_block(self.name).used
+        return self.of(self.name, **used(dict(self.knobs), *channels)) if used else self
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form: the name, with the knobs if it has any."""
         block = find_block(self.name)

@@ -120,8 +120,9 @@ class Space:
                 raise InvalidInput(
                     f"a point of {self.name!r} must set every dimension, {name!r} is missing"
                 )
+            value, values = point[name], dimension.values
             # 3.0 and True equal 3 and 1, but would give an equal network another key.
-            if (type(point[name]), point[name]) not in [(type(v), v) for v in dimension.values]:
+            if value not in values or type(value) is not type(values[values.index(value)]):
                 raise InvalidInput(f"{name} must be one of {dimension}, got {point[name]!r}")
 
     def arch(self, point: Point, in_channels: int = 3, classes: int = 1) -> Arch:

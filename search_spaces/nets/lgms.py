@@ -40,8 +40,7 @@ def lgms(
     identity = BlockSpec.of("identity")
 
     def gms(ratio: str) -> BlockSpec:
-        pure = ratio == "0:1"  # without a transformer its knobs have no effect but the patch
-        return BlockSpec.of("gms", tc=ratio, **({"patch": 1} if pure else transformer))
+        return BlockSpec.of("gms", tc=ratio, **transformer).canonical()
 
     local = [
         Stage(BlockSpec.of("lms", kernels=k, repeats=n), width)

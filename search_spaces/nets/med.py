@@ -85,11 +85,4 @@ def medunext(
 
 
 def _med(side: int, given: Mapping[str, Value]) -> BlockSpec:
-    """Return a MED block; knobs without effect have their default, so that keys stay canonical."""
-    knobs = dict(given)
-    if knobs.get("mixer", "sem") != "sem":
-        knobs = {k: v for k, v in knobs.items() if k not in ("kernels", "axis", "fuse")}
-        return BlockSpec.of("med", **knobs)
-    if knobs.get("axis", "resize") in ("resize", "long"):
-        knobs["side"] = side
-    return BlockSpec.of("med", **knobs)
+    return BlockSpec.of("med", **{**given, "side": side}).canonical()

@@ -1,6 +1,6 @@
 """UConvNeXt (BSPC 98, 2024, 106726): base network, ablations of Table 6, scales of Table 7."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from primitives.core.contract import Value
 from search_spaces.core.arch import Arch, BlockSpec, Stage
@@ -34,15 +34,16 @@ def uconvnext(
     Raises:
         InvalidInput: a block refuses its knobs.
     """
-    mixer = _perceptron(lfwf)
+    mixer = BlockSpec.of("lfwf-mlp", **lfwf)
     outer = [max(1, widths[0] // 2), *widths]  # channels outside level 1, and of each level
 
     def stage(level: int, down: bool) -> Stage:
         ends = outer[level - 1], outer[level]
         in_channels, width = ends if down else ends[::-1]
-        block = _depthwise(in_channels, width, {"kernel": kernels[level - 1]} | (ds or {}))
+        block = BlockSpec.of("ds", **({"kernel": kernels[level - 1]} | (ds or {})))
         place = f"e{level}" if down else f"d{level - 1}"
-        return Stage(block, width, after=(mixer,) * (place in places))
+        after = (mixer.canonical(width, width),) * (place in places)
+        return Stage(block.canonical(in_channels, width), width, after=after)
 
     encoder = [stage(level, True) for level in (1, 2, 3, 4, 5)]
     decoder = [stage(level, False) for level in (5, 4, 3, 2, 1)]
@@ -55,29 +56,3 @@ def uconvnext(
         skip=BlockSpec.of(skip),
         head=BlockSpec.of("conv1x1"),
     )
-
-
-def _depthwise(in_channels: int, out_channels: int, knobs: Mapping[str, Value]) -> BlockSpec:
-    """Return a DS block; knobs without effect have their default, so that keys stay canonical."""
-    if knobs.get("filter", "ds") == "plain":
-        return BlockSpec.of("ds", filter="plain")
-    canonical = dict(knobs)
-    if in_channels >= out_channels:
-        canonical.pop("mid", None)
-    if in_channels != out_channels and knobs.get("shortcut") == "identity":
-        canonical.pop("shortcut")
-    return BlockSpec.of("ds", **canonical)
-
-
-def _perceptron(knobs: Mapping[str, Value]) -> BlockSpec:
-    """Return a perceptron block likewise."""
-    idle = set()
-    if knobs.get("shift") == "none":
-        idle |= {"segments"}
-    if knobs.get("branches") == "c":
-        idle |= {"segments", "shift", "fc_depth", "fc_hidden", "fusion", "reduction"}
-    if knobs.get("fc_depth", 1) == 1:
-        idle |= {"fc_hidden"}
-    if knobs.get("fusion") == "sum":
-        idle |= {"reduction"}
-    return BlockSpec.of("lfwf-mlp", **{k: v for k, v in knobs.items() if k not in idle})

@@ -54,7 +54,7 @@ def ultralight(
     spatial = BlockSpec.of("spatial-attention", kernel=sa_kernel)
 
     def attention(kind: str, width: int, ratio: int) -> tuple[BlockSpec, ...]:
-        channel = BlockSpec.of("channel-attention", ratio=_canonical_ratio(width, ratio))
+        channel = BlockSpec.of("channel-attention", ratio=ratio).canonical(width)
         return {"none": (), "ca": (channel,), "sa": (spatial,), "ca-sa": (channel, spatial)}[kind]
 
     encoder = tuple(
@@ -90,18 +90,8 @@ def ultralight(
 def _blocks(
     kernel_sets: Sequence[str], expansion: int, knobs: Mapping[str, Value]
 ) -> Iterator[BlockSpec]:
-    """Yield blocks; a single branch is neither chained nor joined, so those knobs vanish."""
-    alone = ("activation", "branch_norm")
     for kernels in kernel_sets:
-        used = {k: v for k, v in knobs.items() if "-" in kernels or k in alone}
-        yield BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **used)
-
-
-def _canonical_ratio(channels: int, ratio: int) -> int:
-    """Return the smallest of the searched ratios that gives the same hidden width."""
-    hidden = channels // min(ratio, channels)
-    known = sorted({*map(int, ChannelAttention.knobs["ratio"]), ratio})
-    return next(r for r in known if channels // min(r, channels) == hidden)
+        yield BlockSpec.of("mkir", kernels=kernels, expansion=expansion, **knobs).canonical()
 
 
 def decode(point: Point, ndim: int = 2) -> Arch:

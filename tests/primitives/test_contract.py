@@ -29,6 +29,33 @@ CHANNELS: dict[str, tuple[Channels, ...]] = {  # what a block of the role is bui
     "head": ((8, 1), (8, 4)),
     "ensemble": ((8, 8, 12, 1), (8, 4)),
 }
+# What some blocks refuse, and odd counts.
+REFUSED: dict[str, tuple[Channels, ...]] = {
+    "stem": ((4, 6),),
+    "stage": ((1, 4), (3, 8), (5, 5), (6, 16), (2, 2)),
+    "down": ((6, 8),),
+    "up": ((6, 8),),
+    "skip": ((3, 3), (4, 4), (6, 12)),
+    "bridge": ((8, 6, 1), (8, 8, 2)),
+}
+# Knobs of which some have no effect, and channels where that is so.
+IDLE: tuple[tuple[str, dict[str, Value], Channels], ...] = (
+    ("mkir", {"kernels": "3", "mode": "series", "fuse": "concat"}, (8, 12)),
+    ("gms", {"tc": "0:1", "depth": 3, "heads": 8, "head_width": 16, "mlp": 4, "patch": 4}, (8, 8)),
+    ("double-conv", {"between": "in"}, (8, 8)),
+    ("rolling", {"embed": True}, (8, 12)),
+    ("med", {"mixer": "off", "kernels": "7-21", "axis": "pool", "fuse": "sum"}, (8, 8)),
+    ("med", {"axis": "pool", "side": 7}, (8, 8)),
+    ("ds", {"filter": "plain", "kernel": 3, "style": "paper", "mid": "max"}, (8, 12)),
+    ("ds", {"mid": "max"}, (12, 8)),
+    ("ds", {"shortcut": "identity"}, (8, 12)),
+    ("lfwf-mlp", {"shift": "none", "segments": 3}, (8, 8)),
+    ("lfwf-mlp", {"branches": "c", "shift": "none", "fc_depth": 2, "fusion": "sum"}, (8, 8)),
+    ("lfwf-mlp", {"fc_hidden": 2}, (8, 8)),
+    ("lfwf-mlp", {"fusion": "sum", "reduction": 8}, (8, 8)),
+    ("lfwf-mlp", {"reduction": 8}, (7, 7)),
+    ("channel-attention", {"ratio": 16}, (12,)),
+)
 FACTOR = {"down": 0.5, "up": 2.0}  # side of the output / side of the input
 MERGING = ("skip", "bridge")  # built with the channels of all their inputs
 ODD, EVEN = (9, 11), (8, 12)
@@ -138,6 +165,36 @@ def check_maps(block: Block, knobs: dict[str, Value], levels: int, net: Any, out
     expected = [(2, c, *s) for c, s in zip(net.out_channels, sides, strict=True)]
     assert [tuple(m.shape) for m in out] == expected
     assert all(m.isfinite().all() for m in out)
+
+
+@every_knob
+def test_what_a_block_leaves_is_known_without_it(block: Block, knobs: dict[str, Value]) -> None:
+    if block.role in ("head", "ensemble") or (block.leaves is None and knobs):
+        return
+    given = dict(BlockSpec.of(block.name, **{k: v for k, v in knobs.items() if k != "ndim"}).knobs)
+    for channels in (*CHANNELS[block.role], *REFUSED.get(block.role, ())):
+        try:
+            left = out_channels(block, channels, block.module(*channels, **knobs))
+        except InvalidInput:
+            left = 0
+        known = block.leaves(given, *channels) if block.leaves else channels[-1]
+        assert known == left, channels
+
+
+@pytest.mark.parametrize(("name", "knobs", "channels"), IDLE)
+def test_knobs_without_effect_are_reset(
+    name: str, knobs: dict[str, Value], channels: Channels
+) -> None:
+    spec = BlockSpec.of(name, **knobs)
+    canonical = spec.canonical(*channels)
+    assert canonical != spec
+    assert canonical.canonical(*channels) == canonical
+    outputs = []
+    for knobs_of in (spec, canonical):
+        torch.manual_seed(0)
+        net = find_block(name).module(*channels, **dict(knobs_of.knobs)).double().eval()
+        outputs.append(net(*inputs(find_block(name), channels, EVEN, {})))
+    assert torch.equal(*outputs)
 
 
 @every_knob
