@@ -68,6 +68,27 @@ RECIPES: Mapping[str, Recipe] = {
             noise=0.01,
         ),
     ),
+    "fast3d": Recipe(
+        source="ours: short plans on small sets of volumes",
+        loss="ce+dice",
+        lr=6e-3,
+        weight_decay=1e-2,
+        warmup=0.1,
+        cosine=True,
+        batch=4,
+        clip=1.0,
+        # Of the changes in geometry volumes have flips alone.
+        augment=Augment(
+            quarter_turns=False,
+            rotation=0.0,
+            scale=0.0,
+            shift=0.0,
+            brightness=0.1,
+            contrast=0.1,
+            gamma=0.1,
+            noise=0.01,
+        ),
+    ),
     "ultralight": Recipe(
         source="UltraLightUNet, section 4.1 and appendix A.3; one scale per step instead of three "
         "steps per batch, AdamW's default weight decay where the paper gives none",
