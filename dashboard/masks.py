@@ -27,20 +27,19 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A validation image with its labels.
+    """A validation image with its labels, or a volume, of which one slice is shown.
 
     Attributes:
         image: (C, H, W) float32 in [0, 1]; smaller pictures are mirrored up to the network's size.
-        truth: (H, W) labels.
-        height: rows of the picture itself.
-        width: columns of it.
+            A volume is (C, D, H, W), standardised.
+        truth: (H, W) labels, or (D, H, W).
+        size: height and width of the picture itself, or depth, height and width of the volume.
         stem: name of the file.
     """
 
     image: Tensor
     truth: Tensor
-    height: int
-    width: int
+    size: tuple[int, ...]
     stem: str
 
 
@@ -81,11 +80,14 @@ def draw_predictions(
     _draw_title(canvas, f"trial {number}, validation images")
     for i, picture in enumerate(pictures):
         guess = _guess(net, picture, handle)
-        truth = picture.truth[: picture.height, : picture.width]
+        truth = picture.truth[*map(slice, picture.size)]
         score = float(dice_per_image(guess[None], truth[None], handle.prepared.classes))
         x = _GAP + (i % COLUMNS) * (_TILE + _GAP)
         y = _HEAD + (i // COLUMNS) * (_TILE + _CAPTION + _GAP)
-        canvas.paste(x, y, _tile(picture, truth.numpy(), guess.numpy()))
+        image = picture.image[:, *map(slice, picture.size)]
+        if truth.ndim == 3:
+            image, truth, guess = _slice(image, truth, guess)
+        canvas.paste(x, y, _tile(image, truth.numpy(), guess.numpy()))
         canvas.text(x, y + _TILE + 6, _short(picture.stem), 14, GREY)
         canvas.text(x + _TILE, y + _TILE + 6, f"Dice {score:.3f}", 14, INK, "ra")
     return canvas.png(colours=128)
@@ -109,25 +111,36 @@ def _guess(net: nn.Module, picture: Picture, handle: StudyHandle) -> Tensor:
     x = normalise(picture.image[None], prepared.mean, prepared.std)
     with DeviceSlot(_CPU) as slot, slot.shared():
         logits = predict(net, x, size=prepared.size, fit=prepared.fit)
-    return labels(logits)[0, : picture.height, : picture.width]
+    return labels(logits)[0, *map(slice, picture.size)]
+
+
+def _slice(image: Tensor, truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take the axial slice with the most foreground, front at the top.
+
+    Shape: (C, D, H, W) and twice (D, H, W) -> (C, H, D) and twice (H, D)
+    """
+    level = int((truth > 0).sum((0, 1)).argmax())
+    planes = (volume[..., level].transpose(-1, -2).flip(-2) for volume in (image, truth, guess))
+    return next(planes), next(planes), next(planes)
 
 
 def _picture(samples: Samples, row: int, size: int) -> Picture:
-    height, width = int(samples.heights[row]), int(samples.widths[row])
-    frame = slice(None, max(height, size)), slice(None, max(width, size))
+    sides = samples.sizes[row]
+    frame = tuple(slice(max(side, size)) for side in sides)
     image = samples.pixels(slice(row, row + 1))[0][:, *frame]
-    return Picture(image, samples.masks[row][frame].long(), height, width, samples.stems[row])
+    return Picture(image, samples.masks[row][frame].long(), sides, samples.stems[row])
 
 
-def _tile(picture: Picture, truth: NDArray[np.int64], guess: NDArray[np.int64]) -> Image.Image:
+def _tile(image: Tensor, truth: NDArray[np.int64], guess: NDArray[np.int64]) -> Image.Image:
     """Fit a picture into a square tile and draw both outlines on it, sharp at the tile's size."""
-    longest = max(picture.height, picture.width)
+    height, width = truth.shape
+    longest = max(height, width)
     side = _TILE * SCALE
     size = (
-        max(1, round(side * picture.width / longest)),
-        max(1, round(side * picture.height / longest)),
+        max(1, round(side * width / longest)),
+        max(1, round(side * height / longest)),
     )
-    pixels = picture.image[:, : picture.height, : picture.width].permute(1, 2, 0).numpy()
+    pixels = image.permute(1, 2, 0).numpy()
     shown = Image.fromarray(_stretch(pixels)).resize(size, Image.Resampling.BICUBIC)
     # Truth is the broader line, so that it shows on both sides of a prediction that meets it.
     for label_map, colour, thickness in ((truth, TRUTH, 7), (guess, PREDICTION, 3)):

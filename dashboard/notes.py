@@ -18,11 +18,13 @@ def study_note(handle: StudyHandle) -> str:
     """Return what a study is about, how far it is, and its front."""
     settings, trials = handle.settings, handle.trials()
     counts = ", ".join(f"{n} {state}" for state, n in count_states(trials).items() if n)
+    sides = " x ".join([str(settings.size)] * handle.prepared.ndim)
+    unit = "pixels" if handle.prepared.ndim == 2 else "voxels"
     facts = {
         "space": settings.space,
         "objectives": ", ".join(f"{o.direction} {o.name}" for o in handle.objectives),
         "limits": ", ".join(settings.constraints) or "none",
-        "data": f"{settings.data}, {settings.fit} to {settings.size} x {settings.size} pixels",
+        "data": f"{settings.data}, {settings.fit} to {sides} {unit}",
         "training": f"recipe {settings.recipe}, {settings.epochs} epochs, seed {settings.seed}",
         "trials": counts or "none yet",
     }
@@ -64,6 +66,11 @@ def _values(trial: Trial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     latency = latency_text(e.latency) if e and e.latency else "-"
     columns = {
         "Dice": f"{e.dice:.4f}" if e else "-",
+        **(
+            {f"Dice of label {k}": f"{v:.4f}" for k, v in enumerate(e.dice_per_class, 1)}
+            if e
+            else {}
+        ),
         "IoU": f"{e.iou:.4f}" if e else "-",
         "parameters": count(trial.costs.get("params")),
         "multiply-adds": count(trial.costs.get("macs")),

@@ -18,6 +18,9 @@ class Augment:
     Intensities are measured on a sample's own range from darkest (0) to brightest (1), so they mean
     the same for 8-bit images and for 12 bits stored in 16. Results may leave [0, 1] a little.
 
+    Volumes are mirrored left-right alone, if `flips` is set, and change in intensity; other turns
+    and moves are for images. (Front and back, top and bottom may be what labels tell apart.)
+
     Args:
         flips: mirror left-right and top-bottom, each in half of the samples.
         quarter_turns: turn by 0, 90, 180 or 270 degrees.
@@ -65,18 +68,31 @@ def augment(
     """Change images and masks alike in geometry, images alone in intensity.
 
     Args:
-        x: square images, float32 in [0, 1].
+        x: square images, float32 in [0, 1], or standardised volumes.
         y: labels, uint8.
         generator: on the device of `x`; decides everything.
         ranges: how far each change goes.
 
-    Shape: x (N, C, S, S), y (N, S, S) -> the same
+    Shape: x (N, C, S, S), y (N, S, S) -> the same; volumes x (N, C, D, H, W), y (N, D, H, W)
     """
-    if ranges.flips or ranges.quarter_turns or any(getattr(ranges, name) for name in _WARPS):
+    if x.ndim == 5:
+        if ranges.flips:
+            x, y = mirror(x, y, generator)
+    elif ranges.flips or ranges.quarter_turns or any(getattr(ranges, name) for name in _WARPS):
         x, y = warp(x, y, draw_affine(len(x), generator, ranges))
     if any(getattr(ranges, name) for name in _TONES) or ranges.noise:
         x = _retone(x, generator, ranges)
     return x, y
+
+
+def mirror(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip half of the volumes left-right, which is along their depth.
+
+    Shape: x (N, C, D, H, W), y (N, D, H, W) -> the same
+    """
+    flipped = _rand(generator, len(x)) < 0.5
+    y = torch.where(flipped.view(-1, 1, 1, 1), y.flip(1), y)
+    return torch.where(flipped.view(-1, 1, 1, 1, 1), x.flip(2), x), y
 
 
 def draw_affine(samples: int, generator: torch.Generator, ranges: Augment) -> Tensor:
@@ -122,15 +138,16 @@ def _retone(x: Tensor, generator: torch.Generator, ranges: Augment) -> Tensor:
     samples = len(x)
 
     def column(values: Tensor) -> Tensor:
-        return values.view(-1, 1, 1, 1)
+        return values.view(-1, *[1] * (x.ndim - 1))
 
     def factor(limit: float) -> Tensor:
         return column(torch.exp((_rand(generator, samples) * 2 - 1) * math.log1p(limit)))
 
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    axes = tuple(range(1, x.ndim))
+    low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
     span = (high - low).clamp_min(1e-6)  # a blank image has none
     tone = ((x - low) / span).clamp(0, 1) ** factor(ranges.gamma)
-    mean = tone.mean((1, 2, 3), keepdim=True)
+    mean = tone.mean(axes, keepdim=True)
     tone = (tone - mean) * factor(ranges.contrast) + mean
     tone = tone + column((_rand(generator, samples) * 2 - 1) * ranges.brightness)
     if ranges.noise:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nas.augment import Augment, augment
 from nas.images import normalise
+from nas.patches import find_foreground, windows
 from nas.prepared import Prepared
 from nas.samples import Samples, to_unit
 
@@ -19,7 +20,7 @@ class Batcher:
 
     Args:
         samples: a part of a data set, on the device that trains; pictures larger than the network
-            input are cropped at random.
+            input are cropped at random, volumes as `nas.patches` says.
         prepared: gives the side S of the network input, mean and deviation.
         batch: samples B in a batch.
         augment: ranges of the augmentation.
@@ -33,12 +34,14 @@ class Batcher:
         self.batch, self.augment, self.seed = batch, augment, seed
         self._generator = torch.Generator(samples.images.device)
         self._orders: dict[int, Tensor] = {}
+        self._places = None if samples.depths is None else find_foreground(samples)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return batch number `step`.
 
         Returns:
-            Images, float32 (B, C, S, S), normalised; labels, int64 (B, S, S).
+            Images, float32 (B, C, S, S), normalised; labels, int64 (B, S, S). Of volumes
+            (B, C, S, S, S) and (B, S, S, S).
         """
         index = self._indices(step)
         self._seed("batch", step)
@@ -65,6 +68,8 @@ class Batcher:
     def _crops(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Gather a window of each picture, placed uniformly; shapes (B, C, S, S), (B, S, S)."""
         samples, size = self.samples, self.prepared.size
+        if self._places is not None:
+            return windows(samples, index, size, self._places, self._generator)
         if samples.images.shape[-2:] == (size, size):
             return samples.images[index], samples.masks[index]
         rows = self._window(samples.heights[index])

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from nas.costs import measure_costs
+from nas.fitting import check_size
 from nas.folder import Progress
 from nas.latency import describe_rig, measure_latency
-from nas.plan import check_size, find_device
+from nas.plan import find_device
 from nas.slot import DeviceSlot
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build

@@ -17,7 +17,7 @@ from nas.samples import Samples
 from primitives.core.errors import InvalidInput
 
 _ABOUT = "nas"  # the one key of the metadata: several would be written in any order
-_FIELDS = ("images", "masks", "heights", "widths")
+_FIELDS = ("images", "masks", "heights", "widths", "depths")  # the last of volumes alone
 
 
 def write_cache(path: Path, parts: Mapping[str, Samples], facts: Mapping[str, Any]) -> None:
@@ -26,6 +26,7 @@ def write_cache(path: Path, parts: Mapping[str, Samples], facts: Mapping[str, An
         f"{part}.{field}": getattr(samples, field)
         for part, samples in parts.items()
         for field in _FIELDS
+        if getattr(samples, field) is not None
     }
     stems = {part: samples.stems for part, samples in parts.items()}
     about = {"stems": stems, "facts": dict(facts), "digest": _digest(tensors)}
@@ -67,7 +68,9 @@ def read_cache(path: Path, device: torch.device) -> dict[str, Samples]:
         ) from error
     return {
         part: Samples(
-            stems=tuple(stems), **{field: tensors[f"{part}.{field}"] for field in _FIELDS}
+            stems=tuple(stems),
+            **{field: tensors[f"{part}.{field}"] for field in _FIELDS[:-1]},
+            depths=tensors.get(f"{part}.{_FIELDS[-1]}"),
         )
         for part, stems in about["stems"].items()
     }

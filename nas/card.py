@@ -24,7 +24,7 @@ _MODULE = """With torch{needs}, beside `model.py` and `weights.safetensors`:
     net = load()
     logits = net(x)
 
-With Pillow as well: `python model.py IMAGE MASK.png`. {mask}
+With {library} as well: `{usage}`. {mask}
 """
 _ONNX = """With ONNX Runtime:
 
@@ -57,11 +57,11 @@ def write_card(handle: "StudyHandle", trial: Trial, formats: Sequence[str]) -> s
         [f"# {title}", "", f"A segmentation network of the search space {settings.space!r}."],
         _network(trial.arch),
         _scores(evaluation, prepared, settings),
-        _costs(evaluation, settings.size, _rig(handle, evaluation.latency)),
+        _costs(evaluation, _input(prepared), _rig(handle, evaluation.latency)),
         _data(prepared, settings),
         _training(evaluation, settings),
         _origin(handle, trial),
-        _load(trial.arch, settings, formats),
+        _load(trial.arch, prepared, formats),
         [_USE.strip()],
     ]
     return "\n".join(line for part in parts for line in (*part, ""))
@@ -73,42 +73,57 @@ def _network(arch: Arch) -> Iterator[str]:
 
 def _scores(evaluation: Evaluation, prepared: Prepared, settings: Study) -> Iterator[str]:
     validated, kept = len(prepared.split["val"]), len(prepared.split.get("test", ()))
-    where = (
-        f"validation part, {validated} images, epoch {evaluation.best_epoch} of {evaluation.epochs}"
-    )
-    size = f"{settings.size} x {settings.size}"
+    part = f"validation part, {validated} {_many(prepared)}"
+    where = f"{part}, epoch {evaluation.best_epoch} of {evaluation.epochs}"
+    size = _input(prepared)
     how = f"windows of {size}" if settings.fit == "crop" else f"images resized to {size}"
+    if prepared.spacing:
+        how += f" voxels of {' x '.join(f'{s:.3g}' for s in prepared.spacing)} mm"
     yield from ("## Scores", "")
     rows = [
         ("Dice, mean of images", f"{evaluation.dice:.4f}", f"{where}; {how}"),
         ("IoU, mean of images", f"{evaluation.iou:.4f}", f"{where}; {how}"),
+        *(
+            (f"Dice of label {k}", f"{dice:.4f}", "the same; images without the label left out")
+            for k, dice in enumerate(evaluation.dice_per_class, 1)
+        ),
     ]
     yield from _table(("score", "value", "measured on"), rows)
     yield ""
     yield "The best epoch is the one with the highest Dice on these same images."
-    yield f"The test part ({kept} images) took no part in training, statistics, choices or scores;"
+    test = f"The test part ({kept} {_many(prepared)})"
+    yield f"{test} took no part in training, statistics, choices or scores;"
     yield "of a folder, its files were only checked for being usable when the study began."
 
 
-def _costs(evaluation: Evaluation, size: int, rig: Mapping[str, Any]) -> Iterator[str]:
+def _input(prepared: Prepared) -> str:
+    """Return the sides of the network's input: "128 x 128"."""
+    return " x ".join([str(prepared.size)] * prepared.ndim)
+
+
+def _many(prepared: Prepared) -> str:
+    return "images" if prepared.ndim == 2 else "volumes"
+
+
+def _costs(evaluation: Evaluation, size: str, rig: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Costs", "")
     rows = [
         ("parameters", f"{evaluation.params}", "all learned numbers"),
         (
             "multiply-adds",
             f"{evaluation.macs}",
-            f"one image of {size} x {size}; convolutions and matrix products, all else counts 0",
+            f"one image of {size}; convolutions and matrix products, all else counts 0",
         ),
         (
             "peak activations",
             f"{evaluation.memory_mib:.3f} MiB",
-            f"one image of {size} x {size}; largest sum of live float32 maps, input included",
+            f"one image of {size}; largest sum of live float32 maps, input included",
         ),
     ]
     latency = evaluation.latency
     if latency:
         interval = f"95 % interval of the median {latency.low_ms:.3f} to {latency.high_ms:.3f} ms"
-        rule = f"median of {latency.repeats} passes of one image of {size} x {size}; {interval}"
+        rule = f"median of {latency.repeats} passes of one image of {size}; {interval}"
         rows.append(("latency", f"{latency.latency_ms:.3f} ms", rule))
     yield from _table(("cost", "value", "counted how"), rows)
     if rig:
@@ -125,7 +140,7 @@ def _data(prepared: Prepared, settings: Study) -> Iterator[str]:
     parts = ", ".join(f"{part} {len(stems)}" for part, stems in prepared.split.items())
     yield from ("## Data", "")
     yield f"- source: {settings.data}, fingerprint {prepared.fingerprint}"
-    yield f"- images: {parts}; {len(prepared.skipped)} files left out"
+    yield f"- {_many(prepared)}: {parts}; {len(prepared.skipped)} files left out"
     yield f"- fit: {prepared.fit}, size {prepared.size}"
     if settings.invert_masks:
         yield "- masks: the class of interest is stored as 0; it is the foreground here"
@@ -151,22 +166,34 @@ def _origin(handle: "StudyHandle", trial: Trial) -> Iterator[str]:
     yield f"- exported with Python {platform.python_version()}, {versions}"
 
 
-def _load(arch: Arch, settings: Study, formats: Sequence[str]) -> Iterator[str]:
+def _load(arch: Arch, prepared: Prepared, formats: Sequence[str]) -> Iterator[str]:
+    if arch.ndim == 3:
+        sides, all_sides, library = "D, H, W", "D, H and W", "nibabel"
+        usage = "python model.py VOLUME.nii.gz LABELS.nii.gz"
+        mask = "Windows slide over the volume as in scoring; the labels lie on its voxels."
+    else:
+        sides, all_sides, library = "H, W", "H and W", "Pillow"
+        usage, mask = "python model.py IMAGE MASK.png", _about_masks(arch, prepared.fit)
+    yield from ("## Load it", "")
+    yield f"x is float32 (N, {arch.in_channels}, {sides}), prepared as preprocess.json says;"
+    yield f"{all_sides} are multiples of {arch.multiple}."
+    if "module" in formats:
+        others = "".join(f" and {name}" for name in needs(arch))
+        text = _MODULE.format(library=library, usage=usage, mask=mask, needs=others)
+        yield from ("", text.strip())
+    if "onnx" in formats:
+        yield from ("", _ONNX.strip())
+
+
+def _about_masks(arch: Arch, fit: str) -> str:
     mask = (
         "The mask marks the class of interest with 255."
         if arch.classes == 1
         else f"The mask holds labels 0 to {arch.classes - 1}."
     )
-    if settings.fit == "crop":
+    if fit == "crop":
         mask += " The whole image runs at once; scoring slid windows over it, so masks can differ."
-    yield from ("## Load it", "")
-    yield f"x is float32 (N, {arch.in_channels}, H, W), prepared as preprocess.json says;"
-    yield f"H and W are multiples of {arch.multiple}."
-    if "module" in formats:
-        others = "".join(f" and {name}" for name in needs(arch))
-        yield from ("", _MODULE.format(mask=mask, needs=others).strip())
-    if "onnx" in formats:
-        yield from ("", _ONNX.strip())
+    return mask
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -72,12 +72,12 @@ def baselines(name: str | None, as_json: bool) -> None:
 @click.option("--trials", type=int, help="Total number of trials of the study.")
 @click.option("--epochs", type=int, help="Full budget of a trial.")
 @click.option("--time", "seconds", type=Duration(), help="Stop after this time, e.g. 2h.")
-@click.option("--size", type=int, help="Side of the network's input, pixels.")
+@click.option("--size", type=int, help="Side of the network's input, pixels or voxels.")
 @click.option("--fit", type=click.Choice(["resize", "crop"]), help="Resize images or crop patches.")
 @click.option("--invert-masks", is_flag=True, default=None, help="The class of interest is 0.")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave bad files out.")
 @click.option(
-    "--recipe", help="How candidates are trained: fast, fast-ema, ultralight.  [default: fast]"
+    "--recipe", help="How to train: fast, fast-ema, fast3d, ultralight.  [default: fast, fast3d]"
 )
 @click.option("--sampler", help="Who proposes: tpe, nsga2 or random.  [default: tpe]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
@@ -256,7 +256,7 @@ def data() -> None:
 @click.option("--invert-masks", is_flag=True, help="The class of interest is stored as 0.")
 @json_option
 def check(folder: Path, invert_masks: bool, as_json: bool) -> None:
-    """Read every image and mask of a folder and name each bad file.
+    """Read every image or volume and mask of a folder and name each bad file.
 
     The exit code is 2 if there are any.
     """

@@ -9,19 +9,11 @@ from typing import Any
 
 import torch
 
-from nas import phantom
+from nas import phantom, volumes
 from nas.batches import Batcher
 from nas.cache import cached_facts, read_cache, write_cache
-from nas.folder import (
-    BadData,
-    Facts,
-    Pair,
-    Progress,
-    agree,
-    check_folder,
-    list_pairs,
-    parallel,
-)
+from nas.findings import BadData, Facts, Pair
+from nas.folder import Progress, agree, check_folder, list_pairs, parallel
 from nas.images import normalise
 from nas.prepared import DataSpec, Prepared
 from nas.samples import Encoding, Samples, read_samples, statistics
@@ -73,11 +65,14 @@ def prepare(
 
     Raises:
         BadData: there are bad files and `skip_bad` is off, or the given split needs one.
-        InvalidInput: fewer than 10 usable pairs, or the folder, groups or split are wrong.
+        InvalidInput: fewer than 10 usable pairs, volumes are not to be cropped, or the folder,
+            groups or split are wrong.
     """
     if spec.source == "phantom":
         return _prepare_phantom(spec, cache_folder, split)
     folder = Path(spec.source)
+    if volumes.holds_volumes(folder) and spec.fit != "crop":
+        raise InvalidInput(f"fit must be 'crop' for volumes, got {spec.fit!r}")
     facts: list[Facts] | None = None
     skipped: tuple[str, ...] = ()
     if split is None:
@@ -127,6 +122,7 @@ def open_test(spec: DataSpec, prepared: Prepared, device: torch.device) -> Sampl
         prepared.classes,
         spec.invert_masks,
         prepared.deep,
+        prepared.spacing,
     )
     return read_samples([pairs[stem] for stem in stems], encoding).to(device)
 
@@ -162,7 +158,10 @@ def _fingerprint(
         ]
 
     files = parallel(content, [pairs[stem] for stem in sorted(pairs)], "hashing", progress)
-    return _short_hash([VERSION, spec.size, spec.fit, spec.invert_masks, parts, files])
+    facts = [VERSION, spec.size, spec.fit, spec.invert_masks, parts, files]
+    if any(volumes.is_volume(pair.image) for pair in pairs.values()):
+        facts.append(["volumes", volumes.VERSION])
+    return _short_hash(facts)
 
 
 def _build(
@@ -173,13 +172,14 @@ def _build(
     channels = max(f.channels for f in facts)
     deep = any(f.bits > 8 for f in facts)
     classes = 1 if len(labels) == 2 else len(labels)
-    encoding = Encoding(spec.size, spec.fit, channels, classes, spec.invert_masks, deep)
-    by_stem = {f.pair.stem: f.pair for f in facts}
+    by_stem = {f.pair.stem: f for f in facts}
+    spacing = volumes.common_spacing([by_stem[stem] for stem in parts["train"]])
+    encoding = Encoding(spec.size, spec.fit, channels, classes, spec.invert_masks, deep, spacing)
     samples = {
-        part: read_samples([by_stem[stem] for stem in parts[part]], encoding, progress)
+        part: read_samples([by_stem[stem].pair for stem in parts[part]], encoding, progress)
         for part in ("train", "val")
     }
-    return _store(path, samples, classes)
+    return _store(path, samples, classes, spacing)
 
 
 def _prepare_phantom(
@@ -213,8 +213,11 @@ def _phantom(size: int, stems: Sequence[str]) -> Samples:
     )
 
 
-def _store(path: Path, samples: Mapping[str, Samples], classes: int) -> dict[str, Any]:
-    mean, std = statistics(samples["train"])
+def _store(
+    path: Path, samples: Mapping[str, Samples], classes: int, spacing: tuple[float, ...] = ()
+) -> dict[str, Any]:
+    # Volumes are standardised one by one.
+    mean, std = ((0.0,), (1.0,)) if spacing else statistics(samples["train"])
     images = samples["train"].images
     facts = {
         "in_channels": images.shape[1],
@@ -223,6 +226,8 @@ def _store(path: Path, samples: Mapping[str, Samples], classes: int) -> dict[str
         "std": std,
         "deep": images.dtype == torch.float32,
     }
+    if spacing:
+        facts |= {"ndim": 3, "spacing": spacing}
     write_cache(path, samples, facts)
     return facts
 

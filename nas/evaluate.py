@@ -139,6 +139,7 @@ class Candidate:
             train_seconds=training.seconds,
             seed=study.seed_of(self.arch.key),
             weights=name,
+            dice_per_class=tuple(training.best.dice_per_class),
         )
 
     def close(self) -> None:

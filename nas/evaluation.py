@@ -42,6 +42,8 @@ class Evaluation:
         arch_key: of the arch.
         dice: mean per-image Dice on the validation images at the best epoch, 0 to 1.
         iou: mean per-image intersection over union at that epoch.
+        dice_per_class: of each foreground label at that epoch, mean over the images that have it;
+            () for one foreground class, and for what older versions measured.
         params: learned parameters.
         macs: multiply-adds for one image.
         memory_mib: peak activation memory for one image.
@@ -69,6 +71,7 @@ class Evaluation:
     train_seconds: float
     seed: int
     weights: str
+    dice_per_class: tuple[float, ...] = ()
 
     @property
     def full_budget(self) -> bool:
@@ -83,4 +86,5 @@ class Evaluation:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the JSON form."""
         latency = Latency.from_json(data["latency"]) if data["latency"] else None
-        return cls(**{**data, "latency": latency})
+        per_class = tuple(data.get("dice_per_class", ()))
+        return cls(**{**data, "latency": latency, "dice_per_class": per_class})

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas.card import write_card
 from nas.data import Prepared, open_data
 from nas.images import normalise, resize_image
 from nas.onnx_file import run_onnx, write_onnx
+from nas.preprocess import describe_preprocess
 from nas.standalone import source
 from primitives.core.errors import InvalidInput, nearest
 from search_spaces.core.arch import Arch
@@ -135,7 +137,7 @@ def export_net(
     Args:
         arch: of the network.
         state: its state dict.
-        inputs: normalised images (N, C, H, W) to compare on.
+        inputs: normalised images (N, C, H, W) or volumes (N, C, D, H, W) to compare on.
         folder: new or empty.
         formats: of `FORMATS`.
         card: text of card.md; what the comparison found is added.
@@ -190,35 +192,19 @@ def real_inputs(prepared: Prepared, multiple: int) -> list[Tensor]:
     """Return normalised validation images: one at the study's size, two at the next legal size."""
     val, size = open_data(prepared, torch.device("cpu")).val, prepared.size
     pictures = [
-        val.pixels(slice(i, i + 1))[0, :, : int(val.heights[i]), : int(val.widths[i])]
-        for i in (0, len(val) - 1)
+        val.pixels(slice(i, i + 1))[0][:, *map(slice, val.sizes[i])] for i in (0, len(val) - 1)
     ]
-    larger = torch.stack([resize_image(picture, size + multiple) for picture in pictures])
-    inputs = (val.pixels(slice(0, 1))[:, :, :size, :size], larger)
+    larger = torch.stack([_resize(picture, size + multiple) for picture in pictures])
+    corner = (slice(size),) * prepared.ndim
+    inputs = (val.pixels(slice(0, 1))[:, :, *corner], larger)
     return [normalise(x, prepared.mean, prepared.std) for x in inputs]
 
 
-def describe_preprocess(prepared: Prepared, multiple: int, invert_masks: bool) -> dict[str, Any]:
-    """Return the content of preprocess.json."""
-    binary = prepared.classes == 1
-    return {
-        "in_channels": prepared.in_channels,
-        "channel_order": "grey"
-        if prepared.in_channels == 1
-        else "RGB, grey repeated, alpha dropped",
-        "scale": {"8 bit": 255, "16 bit": 65535},
-        "fit": prepared.fit,
-        "size": prepared.size,
-        "resize": "bilinear, antialiased, to size x size" if prepared.fit == "resize" else None,
-        "multiple": multiple,
-        "mean": list(prepared.mean),
-        "std": list(prepared.std),
-        "classes": prepared.classes,
-        "class_order": ["foreground"] if binary else list(range(prepared.classes)),
-        "activation": "sigmoid" if binary else "softmax",
-        "threshold": 0.5 if binary else None,
-        "invert_masks": invert_masks,
-    }
+def _resize(picture: Tensor, size: int) -> Tensor:
+    """Resize an image (C, H, W) or a volume (C, D, H, W) to equal sides."""
+    if picture.ndim == 3:
+        return resize_image(picture, size)
+    return F.interpolate(picture[None], (size,) * 3, mode="trilinear")[0]
 
 
 def _check(folder: Path, formats: Sequence[str]) -> None:

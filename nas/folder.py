@@ -1,15 +1,15 @@
 """A folder of images and masks: which files pair up, which are bad and why."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from nas import volumes
+from nas.findings import BadFile, Facts, Pair, Report
 from nas.images import SUFFIXES, BadImage, Pixels, decode_image, decode_mask
 from nas.splits import some
 from primitives.core.errors import InvalidInput
@@ -23,105 +23,6 @@ _MOST_LABELS = 32
 _THREADS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class BadFile:
-    """A file that cannot be used: its path inside the folder, and the reason with the way out."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-class BadData(InvalidInput):
-    """Bad files in a data set; `lines` has one line for each."""
-
-    def __init__(
-        self, bad: Iterable[BadFile], way_out: str = "mend them or use --skip-bad"
-    ) -> None:
-        self.lines = tuple(str(file) for file in bad)
-        head = f"data must be free of bad files, got {len(self.lines)}; {way_out}"
-        super().__init__("\n".join((head, *self.lines)))
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An image and its mask, not opened yet."""
-
-    stem: str
-    image: Path
-    mask: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What decoding a pair told: sizes in pixels, bits per value, pixels per label value."""
-
-    pair: Pair
-    height: int
-    width: int
-    channels: int
-    bits: int
-    labels: dict[int, int]
-    digest: str  # of the decoded image
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Result of `check_folder`.
-
-    Args:
-        folder: the folder.
-        pairs: usable pairs, by stem.
-        bad: the other files, by path.
-        labels: label values of the set, background first: (0, 1), (0, 255), (0, 65535) or 0..K-1.
-        stems: every stem in `images` and `masks`, usable or not.
-    """
-
-    folder: Path
-    pairs: tuple[Facts, ...]
-    bad: tuple[BadFile, ...]
-    labels: tuple[int, ...]
-    stems: frozenset[str]
-
-    def summary(self) -> dict[str, Any]:
-        """Count sizes, channels, bits and the pixel share of each label over the usable pairs."""
-        pixels: Counter[int] = Counter()
-        for facts in self.pairs:
-            pixels.update(facts.labels)
-        sizes = sorted({(f.height, f.width) for f in self.pairs}, key=lambda s: (s[0] * s[1], s))
-        return {
-            "usable": len(self.pairs),
-            "bad": len(self.bad),
-            "smallest": list(sizes[0]) if sizes else None,
-            "largest": list(sizes[-1]) if sizes else None,
-            "grey": sum(facts.channels == 1 for facts in self.pairs),
-            "colour": sum(facts.channels == 3 for facts in self.pairs),
-            "bits": sorted({facts.bits for facts in self.pairs}),
-            "label_share": {str(k): pixels[k] / pixels.total() for k in self.labels if self.pairs},
-        }
-
-    def __str__(self) -> str:
-        """List the bad files, then the counts: one line each."""
-        facts = self.summary()
-        lines = [*map(str, self.bad), f"{facts['usable']} usable pairs, {facts['bad']} bad files"]
-        if self.pairs:
-            (low, left), (high, right) = facts["smallest"], facts["largest"]
-            bits = " and ".join(map(str, facts["bits"]))
-            lines += [
-                f"size: {left}x{low} to {right}x{high} pixels, {bits} bit",
-                f"channels: {facts['grey']} grey, {facts['colour']} colour",
-                *(f"label {k}: {v:.1%} of the pixels" for k, v in facts["label_share"].items()),
-            ]
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the folder, the summary and the bad files as JSON values."""
-        bad = [{"path": file.path, "reason": file.reason} for file in self.bad]
-        return {"folder": str(self.folder), **self.summary(), "bad_files": bad}
-
-
 def check_folder(
     folder: Path,
     *,
@@ -130,6 +31,9 @@ def check_folder(
     progress: Progress | None = None,
 ) -> Report:
     """Read the files of a folder with `images/` and `masks/` and find the bad ones.
+
+    A folder is of volumes if most files in `images/` are NIfTI; an empty mask is bad among images,
+    and worth a warning among volumes, which lack an organ more often.
 
     Args:
         folder: the folder.
@@ -142,21 +46,26 @@ def check_folder(
     """
     listed, bad = list_pairs(folder, only)
     found: list[Facts] = []
-    for result in parallel(lambda pair: _inspect(folder, pair), listed, "checking", progress):
+    inspect = volumes.inspect if volumes.holds_volumes(folder) else _inspect
+    for result in parallel(lambda pair: inspect(folder, pair), listed, "checking", progress):
         (found if isinstance(result, Facts) else bad).append(result)  # type: ignore[arg-type]
     labels = agree(found)
     first: dict[str, str] = {}
     good = []
+    empty = []
     for facts in found:
-        fault = _fault(folder, facts, labels, invert, first)
-        if fault:
+        fault = _fault(folder, facts, labels)
+        lacking = None if fault else _empty_mask(folder, facts, labels, invert)
+        if lacking and facts.spacing:
+            empty.append(lacking)
+            lacking = None
+        if fault := fault or lacking or _duplicate(folder, facts, first):
             bad.append(fault)
         else:
             good.append(facts)
-    stems = {path.stem for kind in ("images", "masks") for path in _files(folder / kind)}
-    return Report(
-        folder, tuple(good), tuple(sorted(bad, key=lambda b: b.path)), labels, frozenset(stems)
-    )
+    stems = {volumes.stem_of(p) for kind in ("images", "masks") for p in _files(folder / kind)}
+    ordered = tuple(sorted(bad, key=lambda b: b.path))
+    return Report(folder, tuple(good), ordered, labels, frozenset(stems), tuple(empty))
 
 
 def list_pairs(
@@ -175,14 +84,15 @@ def list_pairs(
         InvalidInput: the folder or one of the two inside is missing.
     """
     bad: list[BadFile] = []
+    end = ".nii.gz" if volumes.holds_volumes(folder) else ".png"
     images = _by_stem(folder, "images", only, bad)
     masks = _by_stem(folder, "masks", only, bad)
     for stem in sorted(set(images) - set(masks)):
         name = f"images/{images[stem].name}"
-        bad.append(BadFile(name, f"no mask; add masks/{stem}.png or remove the image"))
+        bad.append(BadFile(name, f"no mask; add masks/{stem}{end} or remove the image"))
     for stem in sorted(set(masks) - set(images)):
         name = f"masks/{masks[stem].name}"
-        bad.append(BadFile(name, f"no image; add images/{stem}.png or remove the mask"))
+        bad.append(BadFile(name, f"no image; add images/{stem}{end} or remove the mask"))
     for stem in sorted(set(only or ()) - set(images) - set(masks)):
         bad.append(BadFile(f"images/{stem}", "is gone; put it back"))
     both = sorted(set(images) & set(masks))
@@ -236,17 +146,19 @@ def _by_stem(
     if not (folder / kind).is_dir():
         raise InvalidInput(f"data must be a folder with images/ and masks/, {folder} has no {kind}")
     found: dict[str, Path] = {}
+    deep = volumes.holds_volumes(folder)
+    formats = "NIfTI volume (.nii.gz or .nii)" if deep else "PNG, JPEG, TIFF or BMP"
     for path in _files(folder / kind):
-        name = f"{kind}/{path.name}"
-        if only is not None and path.stem not in only:
+        name, stem = f"{kind}/{path.name}", volumes.stem_of(path)
+        if only is not None and stem not in only:
             continue
-        if path.suffix.lower() not in SUFFIXES:
-            bad.append(BadFile(name, "is no PNG, JPEG, TIFF or BMP; convert or remove it"))
-        elif path.stem in found:
-            other = f"{kind}/{found[path.stem].name}"
+        if not (volumes.is_volume(path) if deep else path.suffix.lower() in SUFFIXES):
+            bad.append(BadFile(name, f"is no {formats}; convert or remove it"))
+        elif stem in found:
+            other = f"{kind}/{found[stem].name}"
             bad.append(BadFile(name, f"has the stem of {other}; rename or remove one"))
         else:
-            found[path.stem] = path
+            found[stem] = path
     return found
 
 
@@ -275,24 +187,35 @@ def _digest(image: Pixels) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def _fault(
-    folder: Path, facts: Facts, labels: tuple[int, ...], invert: bool, first: dict[str, str]
-) -> BadFile | None:
-    """Judge a readable pair against the set; `first` remembers images by content."""
-    image, mask = (p.relative_to(folder).as_posix() for p in (facts.pair.image, facts.pair.mask))
+def _fault(folder: Path, facts: Facts, labels: tuple[int, ...]) -> BadFile | None:
+    """Judge the labels of a readable pair against those of the set."""
     strange = set(facts.labels) - set(labels)
-    if strange:
-        names = some(str(value) for value in sorted(strange))
-        rule = f"unexpected labels {names}; the set has {_range(labels)}"
-        lossy = mask.lower().endswith((".jpg", ".jpeg"))
-        return BadFile(mask, rule + (", store masks without loss as PNG" if lossy else ""))
+    if not strange:
+        return None
+    mask = facts.pair.mask.relative_to(folder).as_posix()
+    names = some(str(value) for value in sorted(strange))
+    rule = f"unexpected labels {names}; the set has {_range(labels)}"
+    lossy = mask.lower().endswith((".jpg", ".jpeg"))
+    return BadFile(mask, rule + (", store masks without loss as PNG" if lossy else ""))
+
+
+def _empty_mask(
+    folder: Path, facts: Facts, labels: tuple[int, ...], invert: bool
+) -> BadFile | None:
     background = labels[1] if invert and len(labels) == 2 else 0
-    if set(facts.labels) == {background}:
-        return BadFile(mask, "empty mask; draw the foreground or remove the pair")
+    if set(facts.labels) != {background}:
+        return None
+    mask = facts.pair.mask.relative_to(folder).as_posix()
+    return BadFile(mask, "empty mask; draw the foreground or remove the pair")
+
+
+def _duplicate(folder: Path, facts: Facts, first: dict[str, str]) -> BadFile | None:
+    """Compare an image with those before it; `first` remembers them by content."""
+    image = facts.pair.image.relative_to(folder).as_posix()
     other = first.setdefault(facts.digest, image)
-    if other != image:
-        return BadFile(image, f"duplicate of {other}; remove one of them")
-    return None
+    if other == image:
+        return None
+    return BadFile(image, f"duplicate of {other}; remove one of them")
 
 
 def _range(labels: tuple[int, ...]) -> str:

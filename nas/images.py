@@ -160,7 +160,7 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
         mean: one per channel, of pixels scaled to [0, 1].
         std: likewise.
 
-    Shape: (..., C, H, W) -> the same
+    Shape: (..., C, H, W) -> the same; volumes with one channel too
     """
     centre = torch.tensor(mean, dtype=x.dtype, device=x.device).view(-1, 1, 1)
     return (x - centre) / torch.tensor(std, dtype=x.dtype, device=x.device).view(-1, 1, 1)

@@ -12,7 +12,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def probabilities(logits: Tensor) -> Tensor:
     """Return class probabilities.
 
-    Shape: (N, 1, H, W) -> (N, 1, H, W) by sigmoid; (N, K, H, W) -> (N, K, H, W) by softmax
+    Shape: (N, 1, H, W) -> (N, 1, H, W) by sigmoid; (N, K, H, W) -> (N, K, H, W) by softmax;
+    likewise of volumes, here and below
     """
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
@@ -69,9 +70,10 @@ def _overlap(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if p.shape[1] == 1:
         t = target[:, None].to(p.dtype)
     else:
-        labels = torch.arange(1, p.shape[1], device=p.device)[None, :, None, None]
+        labels = torch.arange(1, p.shape[1], device=p.device).view(1, -1, *[1] * (p.ndim - 2))
         p, t = p[:, 1:], (target[:, None] == labels).to(p.dtype)
-    return (p * t).sum((2, 3)), (p + t).sum((2, 3))
+    axes = tuple(range(2, p.ndim))
+    return (p * t).sum(axes), (p + t).sum(axes)
 
 
 def _sum(first: Loss, second: Loss) -> Loss:

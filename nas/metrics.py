@@ -8,6 +8,8 @@ def labels(logits: Tensor) -> Tensor:
     """Return the predicted label of each pixel.
 
     Shape: (N, 1, H, W) -> (N, H, W), 1 where the probability exceeds 0.5; (N, K, H, W) -> (N, H, W)
+
+    Likewise of volumes, (N, K, D, H, W) -> (N, D, H, W), here and below.
     """
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
@@ -25,7 +27,7 @@ def dice_per_image(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
 
     Shape: (N, H, W), (N, H, W) -> (N,)
     """
-    return _mean_of_present(_dice(prediction, truth, classes))
+    return mean_of_classes(dice_per_class(prediction, truth, classes))
 
 
 def iou_per_image(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
@@ -33,12 +35,14 @@ def iou_per_image(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
 
     Shape: (N, H, W), (N, H, W) -> (N,)
     """
-    dice = _dice(prediction, truth, classes)
-    return _mean_of_present(dice / (2 - dice))
+    return mean_of_classes(iou_of(dice_per_class(prediction, truth, classes)))
 
 
-def _dice(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Return Dice per image and foreground class, nan where a class is absent from both maps."""
+def dice_per_class(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Return the Dice of each foreground class in each image, nan where both maps lack the class.
+
+    Shape: (N, H, W), (N, H, W) -> (N, foreground classes)
+    """
     return dice_score(
         prediction.long(),
         truth.long(),
@@ -49,6 +53,26 @@ def _dice(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     )
 
 
-def _mean_of_present(per_class: Tensor) -> Tensor:
+def iou_of(dice: Tensor) -> Tensor:
+    """Return the intersection over union that belongs to each Dice.
+
+    Shape: any -> the same
+    """
+    return dice / (2 - dice)
+
+
+def mean_of_classes(per_class: Tensor) -> Tensor:
+    """Return the mean of each image over the classes that it has in either map; 1 if it has none.
+
+    Shape: (N, foreground classes) -> (N,)
+    """
     mean = per_class.nanmean(1)
     return where(mean.isnan(), 1.0, mean)
+
+
+def mean_of_images(per_class: Tensor) -> Tensor:
+    """Return the mean of each class over the images that have it in either map; 1 if none has.
+
+    Shape: (N, foreground classes) -> (foreground classes,)
+    """
+    return mean_of_classes(per_class.T)

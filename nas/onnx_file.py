@@ -1,4 +1,4 @@
-"""Writing a network as ONNX and running it; batch, height and width stay free."""
+"""Writing a network as ONNX and running it; batch and sides stay free."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,7 +24,8 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
     """
     free = torch.export.Dim.DYNAMIC
     # Tracing fixes sides of 1, so the deepest feature map must be larger.
-    example = torch.zeros(2, arch.in_channels, 2 * arch.multiple, 3 * arch.multiple)
+    sides = [k * arch.multiple for k in (2, 3, 4)[: arch.ndim]]
+    example = torch.zeros(2, arch.in_channels, *sides)
     program = torch.onnx.export(
         net,
         (example,),
@@ -33,7 +34,7 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
         opset_version=OPSET,
         input_names=["image"],
         output_names=["logits"],
-        dynamic_shapes=({0: free, 2: free, 3: free},),
+        dynamic_shapes=(dict.fromkeys((0, *range(2, example.ndim)), free),),
     )
     assert program is not None
     for node in program.model.graph:

@@ -20,16 +20,18 @@ def seconds_per_step(arch: Arch, recipe: Recipe, size: int) -> float:
     Args:
         arch: what to train, on noise.
         recipe: its batch and loss.
-        size: side of the input, pixels.
+        size: side of the input, pixels or voxels.
     """
-    net = build(arch).to(memory_format=torch.channels_last)
+    memory_format = torch.channels_last if arch.ndim == 2 else torch.channels_last_3d
+    net = build(arch).to(memory_format=memory_format)
     loss = LOSSES[recipe.loss]
-    x = torch.randn(recipe.batch, arch.in_channels, size, size)
-    y = torch.zeros(recipe.batch, size, size, dtype=torch.uint8)
+    sides = (size,) * arch.ndim
+    x = torch.randn(recipe.batch, arch.in_channels, *sides)
+    y = torch.zeros(recipe.batch, *sides, dtype=torch.uint8)
     times = []
     with cpu_threads(1):
         for _ in range(_WARMUP + _STEPS):
             start = time.perf_counter()
-            loss(net(x.to(memory_format=torch.channels_last)), y).backward()
+            loss(net(x.to(memory_format=memory_format)), y).backward()
             times.append(time.perf_counter() - start)
     return statistics.median(times[_WARMUP:])

@@ -12,20 +12,23 @@ from typing import Any
 import torch
 
 import search_spaces
-from nas import phantom
+from nas import phantom, volumes
 from nas.costs import measure_costs
+from nas.fitting import check_kind, check_size, patch_size
 from nas.handle import open_storage, read_settings
 from nas.objectives import find_objectives, parse_limit
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
 from nas.sampling import make_sampler
 from nas.settings import Run, Study, check_fields
+from nas.splits import SHARES
 from nas.store import Store
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Space
 
 _LAST_SEED = 2**31 - 1
 _PHANTOM_SECONDS = 240.0  # of training, so that a first search takes less than five minutes
+_VOLUME_SECONDS = 1800.0  # of training a default search on volumes, if that many epochs fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ class Defaults:
 
     Attributes:
         trials: of the search.
-        epochs: of each trial; of several, the embedded images take the most that end in time.
+        epochs: of each trial; of several, embedded images and volumes take the most that end in
+            time.
         size: of the input for a folder of images, pixels.
         phantom_size: of the input for the embedded images.
+        patch: largest side of the input for volumes, voxels.
         gpus_per_trial: share of a GPU.
         cost_factor: candidates may cost this many times the multiply-adds of the costliest of the
             first three baselines; None: any.
@@ -46,15 +51,20 @@ class Defaults:
     epochs: tuple[int, ...]
     size: int
     phantom_size: int
+    patch: int
     gpus_per_trial: float
     cost_factor: float | None
 
 
 DEFAULTS: Mapping[str, Defaults] = {
-    "cpu": Defaults(6, (10, 12, 16), 128, 64, 0.0, 1.2),
-    "cuda": Defaults(64, (60,), 256, 128, 0.25, None),
-    "mps": Defaults(24, (40,), 256, 128, 0.0, None),
+    "cpu": Defaults(6, (10, 12, 16), 128, 64, 64, 0.0, 1.2),
+    "cuda": Defaults(64, (60,), 256, 128, 128, 0.25, None),
+    "mps": Defaults(24, (40,), 256, 128, 64, 0.0, None),
 }
+
+
+# What a study of images or volumes has where the user says nothing.
+_KINDS: Mapping[int, Mapping[str, str]] = {2: {}, 3: {"fit": "crop", "recipe": "fast3d"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +108,16 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
             option = required.removesuffix("s")
             raise InvalidInput(f"a search needs --{option}; see `nas search --help`")
     space = search_spaces.load(chosen["space"])
-    if space.ndim != 2 or space.task != "segmentation":
-        what = space.task if space.ndim == 2 else "volumes"
+    if space.task != "segmentation":
         raise InvalidInput(
-            f"a search trains segmentation of images, space {space.name!r} is for {what}; "
+            f"a search trains segmentation, space {space.name!r} is for {space.task}; "
             "`nas spaces` lists the others"
         )
     device = find_device(chosen.pop("device", "auto"))
     defaults = DEFAULTS[device]
     data = _data(chosen.pop("data", "phantom"))
-    size = chosen.pop("size", defaults.phantom_size if data == "phantom" else defaults.size)
+    check_kind(space, data)
+    size = chosen.pop("size") if "size" in chosen else _size(space, data, defaults)
     check_size(size, space)
     run = Run(
         trials=chosen.pop("trials", defaults.trials),
@@ -119,6 +129,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     study = Study.from_json({
         "name": _default_name(space.name, data),
         "epochs": defaults.epochs[-1],
+        **_KINDS[space.ndim],
         **chosen,
         "data": data,
         "size": size,
@@ -126,7 +137,9 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         "constraints": _constraints(tuple(chosen.get("constraints", ())), space, size, defaults),
     })  # fmt: skip
     _check(study, run)
-    if "epochs" not in chosen and data == "phantom":
+    if space.ndim == 3 and study.fit != "crop":
+        raise InvalidInput(f"fit must be 'crop' for volumes, got {study.fit!r}; drop --fit")
+    if "epochs" not in chosen and (data == "phantom" or space.ndim == 3):
         study = replace(study, epochs=_epochs_in_time(study, run, space, defaults.epochs))
     return Plan(study, run, store, bounded="constraints" in chosen)
 
@@ -158,10 +171,13 @@ def _epochs_in_time(study: Study, run: Run, space: Space, ladder: tuple[int, ...
     if len(ladder) == 1:
         return ladder[0]
     recipe = find_recipe(study.recipe)
+    images, seconds = phantom.TRAIN, _PHANTOM_SECONDS
+    if study.data != "phantom":
+        images, seconds = round(SHARES[0] * volumes.count(Path(study.data))), _VOLUME_SECONDS
     *_, dearest = [space.arch(baseline.point, 1) for _, baseline in space.seeds()][:3]
     step = seconds_per_step(dearest, recipe, study.size)
-    epoch = step * recipe.steps_per_epoch(phantom.TRAIN) * run.trials / run.workers
-    return max((n for n in ladder if n * epoch <= _PHANTOM_SECONDS), default=ladder[0])
+    epoch = step * recipe.steps_per_epoch(images) * run.trials / run.workers
+    return max((n for n in ladder if n * epoch <= seconds), default=ladder[0])
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -235,20 +251,6 @@ def _check(study: Study, run: Run) -> None:
             raise InvalidInput(f"{name} must be positive, got {seconds}")
 
 
-def check_size(size: int, space: Space) -> None:
-    """Check the side of the input, in pixels, against a space.
-
-    Raises:
-        InvalidInput: it is no multiple of what every network of the space needs.
-    """
-    if size < space.multiple or size % space.multiple:
-        near = max(1, round(size / space.multiple)) * space.multiple
-        raise InvalidInput(
-            f"size must be a multiple of {space.multiple} for space {space.name!r}, got {size}; "
-            f"{near} would do"
-        )
-
-
 def _data(text: str) -> str:
     if text == "phantom":
         return text
@@ -258,6 +260,14 @@ def _data(text: str) -> str:
             f"data must be 'phantom' or a folder with images/ and masks/, got {text!r}"
         )
     return str(folder.resolve())
+
+
+def _size(space: Space, data: str, defaults: Defaults) -> int:
+    if data == "phantom":
+        return defaults.phantom_size
+    if space.ndim == 2:
+        return defaults.size
+    return patch_size(space, Path(data), defaults.patch)
 
 
 def _workers(device: str, defaults: Defaults) -> int:

@@ -18,8 +18,9 @@ class DataSpec:
 
     Args:
         source: "phantom" or the absolute path of a folder with `images/` and `masks/`.
-        size: side of the network input, pixels.
-        fit: "resize" the whole picture to `size`, or "crop" windows of it at random.
+        size: side of the network input, pixels or voxels.
+        fit: "resize" the whole picture to `size`, or "crop" windows of it at random, as volumes
+            need.
         invert_masks: the class of interest is stored as 0.
         skip_bad: leave bad files out instead of refusing them.
 
@@ -56,13 +57,17 @@ class Prepared:
         fingerprint: 12 hex digits over names and content of train and val, and their encoding.
         in_channels: 1 if every train and val image is grey, else 3.
         classes: 1 for binary masks (sigmoid), else the number of labels with background (softmax).
-        size: side of the network input, pixels.
+        size: side of the network input, pixels or voxels.
         fit: "resize" or "crop".
-        mean: per channel over the train images, scaled to [0, 1].
-        std: likewise.
+        mean: per channel over the train images, scaled to [0, 1]; 0 for volumes, each of which is
+            standardised by its own.
+        std: likewise; 1 for volumes.
         split: stems of "train", "val" and "test".
         skipped: one line for each file left out.
         deep: images keep more than 8 bits.
+        ndim: 2 for images, 3 for volumes.
+        spacing: to which volumes are resampled, mm along depth, height and width: the median of
+            the train part; () for images.
     """
 
     cache: str
@@ -76,6 +81,8 @@ class Prepared:
     split: Split
     skipped: tuple[str, ...]
     deep: bool
+    ndim: int = 2
+    spacing: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -84,6 +91,6 @@ class Prepared:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` gave, also after a round trip through text."""
-        lists = {name: tuple(data[name]) for name in ("mean", "std", "skipped")}
+        lists = {name: tuple(data.get(name, ())) for name in ("mean", "std", "skipped", "spacing")}
         split = {part: tuple(stems) for part, stems in data["split"].items()}
         return cls(**{**data, **lists, "split": split})

@@ -77,6 +77,14 @@ _FAST = Recipe(
 RECIPES: Mapping[str, Recipe] = {
     "fast": _FAST,
     "fast-ema": replace(_FAST, source="ours: fast, with averaged weights", version=1, ema=0.99),
+    # Of the changes in geometry volumes have flips alone.
+    "fast3d": replace(
+        _FAST,
+        source="ours: short plans on small sets of volumes",
+        version=1,
+        batch=4,
+        augment=replace(_FAST.augment, quarter_turns=False, scale=0.0),
+    ),
     "ultralight": Recipe(
         source="UltraLightUNet, section 4.1 and appendix A.3; one scale per step instead of three "
         "steps per batch, AdamW's default weight decay where the paper gives none",

@@ -55,6 +55,7 @@ class Trial:
             "values": dict(self.values),
             "dice": e.dice if e else None,
             "iou": e.iou if e else None,
+            "dice_per_class": list(e.dice_per_class) if e else None,
             "params": self.costs.get("params"),
             "macs": self.costs.get("macs"),
             "memory_mib": self.costs.get("memory_mib"),

@@ -58,7 +58,7 @@ def plan_table(plan: Plan) -> Table:
         "space": study.space,
         "objectives": ", ".join(study.objectives),
         "constraints": _constraints(study, plan.bounded),
-        "data": f"{study.data}, {study.fit} to {study.size} x {study.size} px",
+        "data": f"{study.data}, {study.fit} to {input_text(study)}",
         "recipe": f"{study.recipe}: {study.epochs} epochs, {loaded}",
         "trials": f"{run.trials} in all, {run.workers} at once",
         "first": _first(study),
@@ -74,13 +74,22 @@ def data_lines(study: Study, prepared: Prepared) -> list[str]:
     """Return what was left out of the data, what they are, and the length of a full training."""
     parts = ", ".join(f"{len(prepared.split[part])} {part}" for part in ("train", "val", "test"))
     channels = "grey" if prepared.in_channels == 1 else "colour"
+    kind = "images"
+    if prepared.ndim == 3:
+        kind, channels = "volumes", f"spacing {' x '.join(f'{s:.3g}' for s in prepared.spacing)} mm"
     steps = find_recipe(study.recipe).steps_per_epoch(len(prepared.split["train"]))
     lines = [f"left out {line}" for line in prepared.skipped]
     lines.append(
-        f"images: {parts} (test is not read), {channels}, {max(2, prepared.classes)} labels; "
+        f"{kind}: {parts} (test is not read), {channels}, {max(2, prepared.classes)} labels; "
         f"budget of a trial: {study.epochs} epochs x {steps} = {study.epochs * steps} steps"
     )
     return lines
+
+
+def input_text(study: Study) -> str:
+    """Return the network's input with its unit: "128 x 128 px"."""
+    ndim = search_spaces.load(study.space).ndim
+    return f"{' x '.join([str(study.size)] * ndim)} {'px' if ndim == 2 else 'voxels'}"
 
 
 def after_search(handle: StudyHandle, plan: Plan) -> list[str]:
@@ -190,8 +199,10 @@ def _scores(trial: Trial) -> list[str]:
     e = trial.evaluation
     if e is None:
         return []
+    by_label = [f"label {k}: {dice:.4f}" for k, dice in enumerate(e.dice_per_class, 1)]
     lines = [
         f"Dice {e.dice:.4f}, IoU {e.iou:.4f} on validation images, best epoch {e.best_epoch}",
+        *([f"Dice per class, mean of images: {', '.join(by_label)}"] if by_label else []),
         f"{e.epochs} of {e.full_epochs} epochs, {e.steps} steps, {e.train_seconds:.1f} s, "
         f"seed {e.seed}",
     ]

@@ -1,4 +1,4 @@
-"""Encoded images and masks of one part of a data set, as tensors."""
+"""Encoded images or volumes and masks of one part of a data set, as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.folder import Pair, Progress, parallel
+from nas.findings import Pair
+from nas.folder import Progress, parallel
 from nas.images import decode_image, decode_mask, resize_image, resize_mask, to_channels
+from nas.volumes import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Encoding:
         classes: 1 for binary masks, else the number of labels.
         invert: swap foreground and background.
         deep: keep more than 8 bits, as float32.
+        spacing: of volumes, mm along depth, height and width; () for images.
     """
 
     size: int
@@ -30,6 +33,7 @@ class Encoding:
     classes: int
     invert: bool
     deep: bool
+    spacing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,16 @@ class Samples:
     Pictures smaller than the network input are mirrored up to it, below and to the right; the rest
     of the frame is zero. Scores should read `heights` by `widths` alone.
 
+    Volumes are standardised, each by its own mean and deviation, and keep their own size in a
+    corner of the frame too; all that they do not fill is zero, their mean.
+
     Args:
-        images: (N, C, H, W), uint8 or float32 in [0, 1].
-        masks: (N, H, W) uint8 labels, 0 is background.
+        images: (N, C, H, W), uint8 or float32 in [0, 1]; volumes (N, C, D, H, W), float32.
+        masks: (N, H, W) or (N, D, H, W) uint8 labels, 0 is background.
         heights: (N,) int64, rows of the picture: its own, or after resizing.
         widths: (N,) int64, columns likewise.
         stems: N names.
+        depths: (N,) int64 likewise for volumes; None for images.
     """
 
     images: Tensor
@@ -53,9 +61,17 @@ class Samples:
     heights: Tensor
     widths: Tensor
     stems: tuple[str, ...]
+    depths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.stems)
+
+    @property
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Height and width of each picture; depth, height and width of each volume."""
+        sides = (self.heights, self.widths)
+        sides = sides if self.depths is None else (self.depths, *sides)
+        return list(zip(*(axis.tolist() for axis in sides), strict=True))
 
     def pixels(self, index: Tensor | slice) -> Tensor:
         """Return images as float32 in [0, 1], shape (n, C, H, W)."""
@@ -69,6 +85,7 @@ class Samples:
             self.heights.to(device),
             self.widths.to(device),
             self.stems,
+            None if self.depths is None else self.depths.to(device),
         )
 
 
@@ -88,17 +105,17 @@ def read_samples(
     read = parallel(lambda pair: _read(pair, encoding), pairs, "decoding", progress)
     extents = torch.tensor([mask.shape for _, mask, _ in read])
     sizes = [size for _, _, size in read]
-    rows, columns = (int(n) for n in extents.amax(0))
+    frame = [max(int(n), encoding.size if encoding.spacing else 0) for n in extents.amax(0)]
     dtype = torch.float32 if encoding.deep else torch.uint8
-    images = torch.zeros(len(read), encoding.channels, rows, columns, dtype=dtype)
-    masks = torch.zeros(len(read), rows, columns, dtype=torch.uint8)
+    images = torch.zeros(len(read), encoding.channels, *frame, dtype=dtype)
+    masks = torch.zeros(len(read), *frame, dtype=torch.uint8)
     for k, (image, mask, _) in enumerate(read):
-        height, width = mask.shape
-        images[k, :, :height, :width] = image
-        masks[k, :height, :width] = mask
-    heights, widths = torch.tensor(sizes).unbind(1)
+        filled = tuple(slice(side) for side in mask.shape)
+        images[k, :, *filled] = image
+        masks[k, *filled] = mask
+    *depths, heights, widths = (axis.contiguous() for axis in torch.tensor(sizes).unbind(1))
     stems = tuple(pair.stem for pair in pairs)
-    return Samples(images, masks, heights.contiguous(), widths.contiguous(), stems)
+    return Samples(images, masks, heights, widths, stems, *depths)
 
 
 def statistics(samples: Samples) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -118,7 +135,14 @@ def statistics(samples: Samples) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _read(pair: Pair, encoding: Encoding) -> tuple[Tensor, Tensor, tuple[int, int]]:
+def _read(pair: Pair, encoding: Encoding) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    if encoding.spacing:
+        volume, labels = encode(pair, encoding.spacing, encoding.classes, encoding.invert)
+        return volume, labels, tuple(labels.shape)
+    return _read_image(pair, encoding)
+
+
+def _read_image(pair: Pair, encoding: Encoding) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     image = to_channels(pair.image, decode_image(pair.image), encoding.channels)
     labels = decode_mask(pair.mask)
     if encoding.classes == 1:

@@ -1,6 +1,7 @@
 """Which usable pairs train, validate and test, and whether these parts suit each other."""
 
-from nas.folder import BadData, Facts, Report, agree
+from nas.findings import BadData, Facts, Report
+from nas.folder import agree
 from nas.prepared import DataSpec
 from nas.splits import Split, check_groups, check_split, read_groups, read_split, some, split_groups
 from primitives.core.errors import InvalidInput

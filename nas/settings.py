@@ -25,8 +25,8 @@ class Study:
         objectives: one to four names of `nas.objectives`.
         constraints: e.g. "params<=0.5M"; what breaks one is never trained.
         data: "phantom" or the absolute path of a folder.
-        size: side of the network's input in pixels.
-        fit: "resize" whole images to `size`, or "crop" patches of it.
+        size: side of the network's input in pixels or voxels.
+        fit: "resize" whole images to `size`, or "crop" patches of it; of volumes "crop" alone.
         invert_masks: the class of interest is stored as 0.
         skip_bad: leave bad files out instead of refusing the folder.
         recipe: a training recipe of `nas.recipes`.

@@ -16,12 +16,16 @@ import torch
 
 from nas.flatten import Origin, flatten
 from nas.portable import read_image, read_weights, segment, write_mask
+from nas.portable3d import read_volume, segment_volume, write_labels
 from primitives.core.contract import Value, find_block
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.layouts import pairs
 from search_spaces.core.network import Step, build
 
-_PORTABLE = (read_weights, read_image, segment, write_mask)
+_PORTABLE = {
+    2: (read_weights, read_image, segment, write_mask),
+    3: (read_weights, read_volume, segment_volume, write_labels),
+}
 _TAKEN = ("Net", "HERE", "load", "main")
 _IMPORTS = (
     Origin("json", ""),
@@ -32,22 +36,22 @@ _IMPORTS = (
     Origin("torch", "nn"),
 )
 
-_HEADER = '''"""A network for image segmentation.
+_HEADER = '''"""A network for {kind} segmentation.
 
 {table}
 
 {params} parameters; arch key {key}.
-Input: float32 (N, {in_channels}, H, W), normalised as preprocess.json says; H and W are multiples
-of {multiple}.
-Output: logits (N, {classes}, H, W).
+Input: float32 (N, {in_channels}, {sides}), normalised as preprocess.json says; {all_sides} are
+multiples of {multiple}.
+Output: logits (N, {classes}, {sides}).
 {needs}
     net = load()                                  # weights.safetensors beside this file
-    python model.py IMAGE MASK.png                # needs Pillow as well
+    {usage:<45} # needs {library} as well
 """
 '''
 
 _NET = '''class Net(nn.Module):
-    """The network; (N, {in_channels}, H, W) -> logits (N, {classes}, H, W)."""
+    """The network; (N, {in_channels}, {sides}) -> logits (N, {classes}, {sides})."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,17 +75,39 @@ def load(weights: str | Path = HERE / "weights.safetensors", device: str = "cpu"
 
 
 def main() -> None:
-    """Segment one image: python model.py IMAGE MASK.png."""
+    """Segment one {kind}: {usage}."""
     if len(sys.argv) != 3:
-        raise SystemExit("usage: python model.py IMAGE MASK.png")
+        raise SystemExit("usage: {usage}")
     preprocess = json.loads((HERE / "preprocess.json").read_text())
-    image = read_image(sys.argv[1], preprocess["in_channels"])
-    write_mask(segment(load(), image, preprocess), sys.argv[2], preprocess["classes"])
+{work}
 
 
 if __name__ == "__main__":
     main()
 '''
+_WORK = {
+    2: """    image = read_image(sys.argv[1], preprocess["in_channels"])
+    write_mask(segment(load(), image, preprocess), sys.argv[2], preprocess["classes"])""",
+    3: """    volume, spacing = read_volume(sys.argv[1])
+    labels = segment_volume(load(), volume, spacing, preprocess)
+    write_labels(labels, sys.argv[2], like=sys.argv[1])""",
+}
+_FACTS: Mapping[int, Mapping[str, str]] = {
+    2: {
+        "kind": "image",
+        "sides": "H, W",
+        "all_sides": "H and W",
+        "usage": "python model.py IMAGE MASK.png",
+        "library": "Pillow",
+    },
+    3: {
+        "kind": "volume",
+        "sides": "D, H, W",
+        "all_sides": "D, H and W",
+        "usage": "python model.py VOLUME.nii.gz LABELS.nii.gz",
+        "library": "nibabel",
+    },
+}
 
 
 def source(arch: Arch) -> str:
@@ -89,8 +115,13 @@ def source(arch: Arch) -> str:
     with torch.device("meta"):
         net = build(arch)
     blocks = dict.fromkeys(find_block(step.spec.name).module for step in net.steps if step.spec)
-    flat = flatten([*blocks, *_PORTABLE], taken=_TAKEN, imports=_IMPORTS)
-    facts = {"in_channels": arch.in_channels, "classes": arch.classes, "multiple": arch.multiple}
+    flat = flatten([*blocks, *_PORTABLE[arch.ndim]], taken=_TAKEN, imports=_IMPORTS)
+    facts = {
+        **_FACTS[arch.ndim],
+        "in_channels": arch.in_channels,
+        "classes": arch.classes,
+        "multiple": arch.multiple,
+    }
     parts = _layers(net.steps, flat.names, arch.ndim), _steps(net.steps, arch)
     others = needs(arch)
     header = _HEADER.format(
@@ -103,7 +134,8 @@ def source(arch: Arch) -> str:
     layers, steps = (indent("\n".join(part), " " * 8) for part in parts)
     body = _NET.format(layers=layers, steps=steps, **facts)
     imports = "\n".join(flat.imports)
-    texts = (f"{header}\n{imports}", *flat.definitions, body.strip(), _FOOTER)
+    footer = _FOOTER.format(work=_WORK[arch.ndim], **facts)
+    texts = (f"{header}\n{imports}", *flat.definitions, body.strip(), footer)
     return "\n\n\n".join(texts)
 
 

@@ -73,9 +73,10 @@ class Training:
         self.seconds = 0.0
         self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
         self.multiple = arch.multiple
+        self.memory_format = _memory_format(self.device, arch.ndim)
         self.net = build(arch)
         load_published(self.net, arch)
-        self.net.to(self.device).to(memory_format=_memory_format(self.device))
+        self.net.to(self.device).to(memory_format=self.memory_format)
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(
             data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed
@@ -139,7 +140,7 @@ class Training:
         self.scheduler.step_update(step)
         x, y = self._scaled(*self.batcher.draw(step), step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.net(x.to(memory_format=_memory_format(self.device)))
+            logits = self.net(x.to(memory_format=self.memory_format))
         loss = self.loss(logits.float(), y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -157,10 +158,11 @@ class Training:
         side = max(1, round(x.shape[-1] * scale / self.multiple)) * self.multiple
         if side == x.shape[-1]:
             return x, y
-        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return x, F.interpolate(y[:, None].float(), (side, side), mode="nearest-exact")[:, 0].to(
-            y.dtype
-        )
+        sides = (side,) * (x.ndim - 2)
+        flat = x.ndim == 4  # torch has no antialiasing for volumes
+        mode = "bilinear" if flat else "trilinear"
+        x = F.interpolate(x, sides, mode=mode, align_corners=False, antialias=flat)
+        return x, F.interpolate(y[:, None].float(), sides, mode="nearest-exact")[:, 0].to(y.dtype)
 
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on, or nothing.
@@ -216,6 +218,8 @@ def _average(net: nn.Module, recipe: Recipe) -> ModelEmaV3 | None:
     return None if recipe.ema is None else ModelEmaV3(net, decay=recipe.ema, use_warmup=True)
 
 
-def _memory_format(device: torch.device) -> torch.memory_format:
+def _memory_format(device: torch.device, ndim: int) -> torch.memory_format:
     """Return channels last where it is faster: 1.5 to 1.8 times for small nets on a CPU."""
-    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+    if device.type == "mps":
+        return torch.contiguous_format
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d

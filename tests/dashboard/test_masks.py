@@ -73,10 +73,23 @@ def test_dice_printed_is_that_of_the_picture(handle, monkeypatch):
     truth[:20, :30] = 1
     half = torch.zeros_like(truth)
     half[:20, :15] = 1
-    picture = Picture(torch.rand(1, 40, 60), truth, 40, 60, "wide")
+    picture = Picture(torch.rand(1, 40, 60), truth, (40, 60), "wide")
     pixels, dice = show(handle, monkeypatch, lambda p: half, [picture])
     assert dice == ["Dice 0.667"]  # 2 x 300 / (600 + 300)
     assert pixels.shape == (344 + 8, 1080, 3)
+
+
+def test_of_a_volume_the_slice_with_most_foreground_is_shown_front_at_the_top(handle, monkeypatch):
+    truth = torch.zeros(30, 50, 8, dtype=torch.long)
+    truth[:, 25:, 3] = 1  # the front half of one slice
+    truth[:3, :3, 6] = 2
+    picture = Picture(torch.rand(1, 32, 50, 32), truth, (30, 50, 8), "volume")
+    pixels, dice = show(handle, monkeypatch, lambda p: p.truth, [picture])
+    assert dice == ["Dice 1.000"]
+    top, bottom = pixels[masks._HEAD : masks._HEAD + 125], pixels[masks._HEAD + 140 :]
+    green = [int(masks.TRUTH[i : i + 2], 16) for i in (1, 3, 5)]
+    assert (np.abs(top - green).max(2) < 60).sum() > 100
+    assert (np.abs(bottom - green).max(2) < 60).sum() == 0
 
 
 def test_network_sees_normalised_images_and_only_the_picture_itself_counts(prepared):
@@ -86,7 +99,7 @@ def test_network_sees_normalised_images_and_only_the_picture_itself_counts(prepa
         seen.append(x)
         return torch.ones(1, 1, *x.shape[-2:])
 
-    picture = Picture(torch.full((1, 32, 32), 0.5), torch.ones(20, 32), 20, 32, "low")
+    picture = Picture(torch.full((1, 32, 32), 0.5), torch.ones(20, 32), (20, 32), "low")
     guess = masks._guess(net, picture, SimpleNamespace(prepared=prepared))
     assert guess.shape == (20, 32)
     assert guess.all()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nas import phantom
 from nas.data import DataSpec, Prepared, open_data, open_test, prepare
-from nas.folder import BadData
+from nas.findings import BadData
 from primitives.core.errors import InvalidInput
 
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from nas import evaluate as evaluate_module
 from nas.data import Data, DataSpec, Prepared, open_data, prepare
 from nas.evaluate import Candidate, Task, evaluate
+from nas.evaluation import Evaluation
 from nas.losses import LOSSES
 from nas.recipes import RECIPES, find_recipe
 from nas.score import score
@@ -173,3 +174,11 @@ def test_latency_is_measured_when_asked_for_and_only_once(
 def test_a_task_survives_json(tmp_path: Path, prepared: Prepared) -> None:
     task = task_in(tmp_path, prepared, timed=True)
     assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_an_evaluation_of_an_older_version_has_no_dice_per_class() -> None:
+    made = Evaluation("k", 0.5, 0.4, 1, 2, 3.0, None, 1, 1, 1, 20, 1.0, 0, "w", (0.4, 0.6))
+    stored = json.loads(json.dumps(made.to_json()))
+    assert Evaluation.from_json(stored) == made
+    del stored["dice_per_class"]
+    assert Evaluation.from_json(stored) == replace(made, dice_per_class=())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.folder import BadData, BadFile, check_folder
+from nas.findings import BadData, BadFile
+from nas.folder import check_folder
 from primitives.core.errors import InvalidInput
 
 

@@ -120,3 +120,12 @@ def test_the_named_losses_add_the_cross_entropy_to_the_overlap():
     }
     for name, value in expected.items():
         assert LOSSES[name](logits, target).item() == pytest.approx(value.item(), abs=1e-6)
+
+
+def test_losses_of_volumes_are_those_of_the_same_voxels_in_a_plane():
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 3, 4, 5, 6, generator=generator)
+    target = torch.randint(0, 3, (2, 4, 5, 6), generator=generator)
+    for loss in LOSSES.values():
+        flat = loss(logits.flatten(3), target.flatten(2))
+        assert loss(logits, target).item() == pytest.approx(flat.item(), rel=1e-6)

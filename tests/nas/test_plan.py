@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,8 @@ from nas.costs import measure_costs
 from nas.objectives import parse_limit
 from nas.plan import DEFAULTS, find_device, make_plan, read_file
 from primitives.core.errors import InvalidInput
+from tests.commands import write_images
+from tests.nas.niftis import write_nifti, write_volumes
 
 CHOICE = {"space": "ultralight", "objectives": ("dice", "latency"), "device": "cpu", "epochs": 3}
 
@@ -68,6 +71,51 @@ def test_a_study_file_is_read_and_its_fields_are_the_plan(tmp_path):
     assert made.study.objectives == ("dice", "params")
     assert (made.study.size, made.study.epochs, made.run.trials) == (96, 3, 5)
     assert (made.study.name, str(made.store)) == ("mine", "there")
+
+
+VOLUMES = {"space": "ultralight3d", "constraints": ("none",)}
+
+
+def test_volumes_get_patches_that_fit_into_them_and_a_recipe_of_their_own(tmp_path):
+    folder = write_volumes(tmp_path / "set", 2)
+    made = plan(**VOLUMES, data=str(folder)).study
+    assert (made.size, made.fit, made.recipe) == (32, "crop", "fast3d")
+    for k in range(3):
+        write_nifti(folder / "images" / f"big{k}.nii.gz", np.zeros((70, 90, 65), np.uint8))
+    assert plan(**VOLUMES, data=str(folder)).study.size == 64
+    assert plan(**VOLUMES, data=str(folder), size=96, recipe="fast").study.recipe == "fast"
+
+
+def test_volumes_are_trained_for_as_many_epochs_as_half_an_hour_allows(tmp_path, monkeypatch):
+    folder = write_volumes(tmp_path / "set", 4)
+    # 6 trials of 20 steps an epoch, two at once: 60 steps an epoch, in 1800 seconds
+    monkeypatch.setattr("nas.plan.seconds_per_step", lambda *_: 2.0)
+    options = {**CHOICE, **VOLUMES, "epochs": None, "workers": 2, "data": str(folder)}
+    assert make_plan(options).study.epochs == 12
+
+
+def test_a_space_and_data_that_do_not_suit_each_other_are_refused_with_the_way_out(tmp_path):
+    volumes = write_volumes(tmp_path / "volumes", 2)
+    write_images(tmp_path / "images", 2)
+    flat = "lgms or medunext or uconvnext or ultralight or unet"
+    refusals = {
+        ("ultralight3d", str(tmp_path / "images")): "is for volumes, .*images holds images; use "
+        f"--space {flat}, or name a folder of NIfTI volumes with --data",
+        ("ultralight", str(volumes)): "is for images, .*volumes holds volumes .NIfTI.; use "
+        "--space lgms3d or ultralight3d",
+        ("lgms3d", "phantom"): f"is for volumes, phantom holds images; use --space {flat}, or name",
+        ("mednext", str(volumes)): "a search trains segmentation, space 'mednext' is for "
+        "classification; `nas spaces` lists the others",
+    }
+    for (name, data), message in refusals.items():
+        with pytest.raises(InvalidInput, match=message):
+            plan(space=name, data=data)
+
+
+def test_volumes_are_never_resized(tmp_path):
+    folder = write_volumes(tmp_path / "set", 2)
+    with pytest.raises(InvalidInput, match="fit must be 'crop' for volumes, got 'resize'"):
+        plan(**VOLUMES, data=str(folder), fit="resize")
 
 
 def test_auto_takes_a_device_that_is_there():
