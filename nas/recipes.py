@@ -71,7 +71,7 @@ RECIPES: Mapping[str, Recipe] = {
     "fast3d": Recipe(
         source="ours: short plans on small sets of volumes",
         loss="ce+dice",
-        lr=2e-2,
+        lr=6e-3,
         weight_decay=1e-2,
         warmup=0.1,
         cosine=True,
