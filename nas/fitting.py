@@ -15,6 +15,8 @@ def check_kind(space: Space, data: str) -> None:
         InvalidInput: it does not; the message names spaces that would do.
     """
     folder = Path(data)
+    if data != "phantom" and not (folder / "images").is_dir():
+        return  # the check of the folder says what it lacks
     ndim = 3 if data != "phantom" and volumes.holds_volumes(folder) else 2
     if ndim == space.ndim:
         return
