@@ -1,4 +1,5 @@
 import json
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from nas.data import DataSpec, Prepared, prepare
 from nas.evaluation import Evaluation, Latency
 from nas.export import BOUND, ParityError, compare, export_net, export_trial, real_inputs
 from nas.images import normalise
-from nas.onnx_file import write_onnx
+from nas.onnx_file import run_onnx, write_onnx
 from nas.records import Trial
 from nas.settings import Study
 from primitives.core.errors import InvalidInput
@@ -251,6 +252,22 @@ def test_onnx_runtime_agrees_at_any_batch_and_size(tmp_path: Path, changes: dict
     assert facts["arch_key"] == arch.key
     assert json.loads(facts["mean"]) == [0.4]
     assert str(Path(nas.export.__file__).parents[1]).encode() not in path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mixed", "ultralight", "lgms", "uconvnext", "medunext", "unet"])
+def test_random_networks_of_the_spaces_of_images_survive_onnx(tmp_path: Path, name: str) -> None:
+    space, rng = search_spaces.load(name), random.Random(11)
+    for i in range(3):
+        arch = space.arch(space.sample(rng))
+        torch.manual_seed(i)
+        net = build(arch).eval()
+        write_onnx(net, arch, tmp_path / "net.onnx", {})
+        forward = run_onnx(tmp_path / "net.onnx")
+        for shape in ((1, 3, 32, 32), (2, 3, 64, 96)):
+            x = torch.rand(shape)
+            with torch.no_grad():
+                torch.testing.assert_close(forward(x), net(x), atol=BOUND, rtol=0)
 
 
 @pytest.mark.slow
