@@ -29,6 +29,12 @@ def inside(handle: StudyHandle, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption(
+        "--points",
+        type=int,
+        default=20,
+        help="random points per space in the slow tests, and a mutation of each; a sixth in 3D",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

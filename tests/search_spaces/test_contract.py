@@ -60,9 +60,7 @@ EFFECT: tuple[Case, ...] = (
     ("ultralight", {**SINGLE, "decoder_kernels_3": "3-3"}, "fuse", ("sum", "concat")),
 )
 
-# Points of the slow test, and a mutation of each.
-MANY = {"ultralight": 300, "mixed": 300, "timm": 60}
-FEW = {"timm": 2}  # the same of the default test
+FEW = {"timm": 2, "mixed": 2}  # points of the default test where networks take long
 
 every_space = pytest.mark.parametrize("space", [load(name) for name in names()], ids=names())
 
@@ -114,8 +112,9 @@ def test_points_become_networks_that_train(space: Space) -> None:
 
 @pytest.mark.slow
 @every_space
-def test_many_points_become_networks_that_train(space: Space) -> None:
-    check_networks(space, MANY.get(space.name, 20 if space.ndim == 2 else 3))
+def test_many_points_become_networks_that_train(space: Space, pytestconfig: pytest.Config) -> None:
+    many = pytestconfig.getoption("points")
+    check_networks(space, many if space.ndim == 2 else max(1, many // 6))
 
 
 @every_space
