@@ -95,6 +95,12 @@ class _Walk:
     def keep(self, name: str) -> None:
         self.channels[name] = self.channels["x"]
 
+    def take(self, name: str) -> None:
+        self.channels["x"] = self.channels[name]
+
+    def maps(self, names: Sequence[str]) -> None:
+        raise NotImplementedError("a ready-made encoder has channels of its own")
+
     def stem(self) -> None:
         self.apply("stem", self.arch.stem, width=self.arch.encoder[0].width)
 

@@ -90,7 +90,7 @@ def decode(point: Point, ndim: int = 2) -> Arch:
     plain = layout.startswith("skip")
     stem, head = _stem_and_head(point, ndim)
     levels, deepest = range(1, int(point["levels"]) + 1), LAYOUTS[layout].deepest
-    n = max(n for n in levels if stem.stride * deepest(n) <= MULTIPLE)
+    n = max(n for n in levels if deepest(n, stem.stride) <= MULTIPLE)
     widths = [int(point["width"]) * int(g) for g in str(point["growth"]).split("-")[:n]]
     halved = plain and point["last_width"] == "half"
     last = 4 * max(1, widths[0] // 8) if halved else widths[0]
@@ -99,11 +99,11 @@ def decode(point: Point, ndim: int = 2) -> Arch:
     up, ups = _resizes("up", ndim)[str(point["up"])]
 
     def stages(side: str, ends: Sequence[int], resizes: Resizes) -> tuple[Stage, ...]:
-        scales = LAYOUTS[layout].scales(n)[side == "decoder"]
+        scales = LAYOUTS[layout].scales(n, stem.stride)[side == "decoder"]
         rows = zip(scales, ends, resizes(len(ends)), strict=True)
         return tuple(
             replace(
-                _Place(point, ndim, side, i, len(ends), scale * stem.stride, width).stage(),
+                _Place(point, ndim, side, i, len(ends), scale, width).stage(),
                 resize=resize,
             )
             for i, (scale, width, resize) in enumerate(rows)
