@@ -53,7 +53,7 @@ def baseline(name: str, in_channels: int = 3, classes: int = 1) -> "Arch":
     """
     from primitives.core.errors import InvalidInput, nearest
 
-    known = {b: s for s in map(space, spaces()) for b in s.baselines}
+    known = {b: s for s in map(space, spaces()) if not s.homes for b in s.baselines}
     if name not in known:
         raise InvalidInput(
             f"baseline must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}"

@@ -33,6 +33,7 @@ NAMES = {
     torch.contiguous_format: "contiguous",
 }
 _NOTHING_TO_TIME = ("as-is", "identity")  # they return their input
+_ROLES_NOT_TIMED = ("encoder",)  # as many forms as the library has backbones
 _CPU = torch.device("cpu")
 _WARMUP, _MIN_ROUNDS = 2, 5
 _MAX_SECONDS = 5.0  # of one case
@@ -222,7 +223,7 @@ def _part_runners(part: Part, width: int, side: int) -> list[Runner]:
 
 def _blocks() -> Iterator[Case]:
     for name, block in load_blocks().items():
-        if name in _NOTHING_TO_TIME:
+        if name in _NOTHING_TO_TIME or block.role in _ROLES_NOT_TIMED:
             continue
         for ndim in block.ndims:
             title = name if ndim == 2 else f"{name} 3d"

@@ -57,7 +57,8 @@ def baselines(name: str | None, as_json: bool) -> None:
     from nas import catalog
     from nas.tables import print_tables
 
-    rows = [row for space in _spaces(name) for row in catalog.baseline_rows(space)]
+    homes = [space for space in _spaces(name) if name or not space.homes]
+    rows = [row for space in homes for row in catalog.baseline_rows(space)]
     if as_json:
         echo_json(rows)
     else:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Given, Knobs, block, without
+from primitives.core.contract import Given, Knobs, Value, block, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -205,7 +205,13 @@ def _used_lfwf(knobs: Given, in_channels: int, out_channels: int) -> Given:
 
 
 def _leaves_lfwf(knobs: Given, in_channels: int, out_channels: int) -> int:
-    return in_channels if in_channels == out_channels >= int(knobs["segments"]) else 0
+    least = int(knobs["segments"]) if _rolls(knobs["shift"], knobs["branches"]) else 1
+    return in_channels if in_channels == out_channels >= least else 0
+
+
+def _rolls(shift: Value, branches: Value) -> bool:
+    """Whether the segments have an effect."""
+    return shift != "none" and branches != "c"
 
 
 @block("lfwf-mlp", role="stage", used=_used_lfwf, leaves=_leaves_lfwf)
@@ -324,7 +330,8 @@ class WeightedFusion(nn.Module):
         check_choice("fc_depth", fc_depth, (1, 2))
         check_choice("fusion", fusion, ("position", "pooled", "sum"))
         check_positive(fc_hidden=fc_hidden)
-        segment_sizes(channels, segments)
+        if _rolls(shift, branches):
+            segment_sizes(channels, segments)
         self.segments, self.shift, self.branches = segments, shift, branches
         hidden = max(1, channels * fc_hidden // 4)
         self.mixers = nn.ModuleList(

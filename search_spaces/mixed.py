@@ -19,4 +19,5 @@ SPACE = Space(
     decode=decode,
     multiple=MULTIPLE,
     baselines=published(map(load, HOMES), _SEEDS),
+    homes=HOMES,
 )

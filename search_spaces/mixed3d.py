@@ -19,5 +19,6 @@ SPACE = Space(
     decode=partial(decode, ndim=3),
     multiple=MULTIPLE,
     baselines=published(map(load, HOMES), _SEEDS),
+    homes=HOMES,
     ndim=3,
 )

@@ -42,6 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "slow": None if config.getoption("--slow") else "slow; run it with --slow",
         "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
     }
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")  # the longest file first
     for item in items:
         for marker, reason in skips.items():
             if reason and item.get_closest_marker(marker):

@@ -21,7 +21,6 @@ from tests.commands import write_images
 ROOT = Path(__file__).parents[1]
 NAS = (sys.executable, "-c", "from nas.cli import main; main()")
 TRIALS, EPOCHS = 2, 2
-of_one_search = pytest.mark.xdist_group("ended")
 TABLES = "SELECT 1 FROM sqlite_master WHERE name IN ('nas_epochs', 'nas_evaluations')"
 
 
@@ -176,7 +175,6 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
-@of_one_search
 def test_a_search_prints_its_progress_and_no_warning(ended: Search) -> None:
     errors = ended.errors()
     for number in range(TRIALS):
@@ -185,7 +183,6 @@ def test_a_search_prints_its_progress_and_no_warning(ended: Search) -> None:
         assert noise not in errors, errors
 
 
-@of_one_search
 def test_what_a_search_stored_is_read_by_the_commands(ended: Search) -> None:
     assert ended.counts() == {"complete": TRIALS}
     front = ended.json("front", "s")
@@ -204,14 +201,12 @@ def test_what_a_search_stored_is_read_by_the_commands(ended: Search) -> None:
     assert shown["dice"] == max(row["dice"] for row in shown["curve"])
 
 
-@of_one_search
 def test_a_search_leaves_nothing_but_results(ended: Search) -> None:
     assert not list(ended.store.glob("checkpoints/*"))
     assert len(list(ended.store.glob("weights/*"))) == TRIALS
     assert not (ended.store / "ray-s").exists()
 
 
-@of_one_search
 def test_the_same_command_again_trains_nothing(ended: Search) -> None:
     before = ended.finished()
     code, out, _ = ended.run()
@@ -221,7 +216,6 @@ def test_the_same_command_again_trains_nothing(ended: Search) -> None:
     assert len(ended.epochs()) == TRIALS * EPOCHS
 
 
-@of_one_search
 def test_other_settings_are_refused_with_their_differences(ended: Search) -> None:
     before = ended.finished()
     code, out, err = ended.run("--epochs", "4", "--seed", "1")

@@ -9,8 +9,6 @@ from nas.handle import StudyHandle
 from nas.store import Store
 from tests.commands import QUICK, SEARCH, listing, run, write_images
 
-pytestmark = pytest.mark.xdist_group("misuse")  # one process shares the fixture
-
 
 @pytest.fixture(scope="module")
 def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +34,7 @@ def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SPACES = "lgms, lgms3d, mednext, medunext, uconvnext, ultralight, ultralight3d, unet"
+SPACES = "lgms, lgms3d, mednext, medunext, mixed, mixed3d, timm, uconvnext, ultralight, ultralight3d, unet"
 OBJECTIVES = "dice, iou, params, macs, flops, latency, memory"
 NAME = "study must start with a letter or digit, have no '/' and at most 100 signs, got"
 TIMED = ", ".join(case.name for case in (*_parts(), *_blocks()))
@@ -128,7 +126,7 @@ MISUSES = {
     "bench --size 100": "size must be a multiple of 32 for space 'lgms', got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
-    "bench networks": "invalid value for '[[baselines|blocks]]': 'networks' is not one of "
+    "bench networks": "invalid value for '[baselines|blocks]': 'networks' is not one of "
     "'baselines', 'blocks'; see `nas bench --help`",
     "bench blocks --block mkri": "block must be one of BLOCKS, got 'mkri'; did you mean 'mkir'?",
     "bench blocks --repeats 1": "invalid value for '--repeats': 1 is not in the range x>=2; "

@@ -88,6 +88,7 @@ class Space:
         multiple: what the side of an input must be a multiple of, for every point.
         ndim: 2 for images, 3 for volumes.
         task: "segmentation", or "classification", which a search does not train.
+        homes: names of the spaces whose published networks this one holds once more.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Space:
     multiple: int
     ndim: int = 2
     task: str = "segmentation"
+    homes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

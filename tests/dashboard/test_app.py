@@ -19,8 +19,6 @@ from nas.handle import open_storage
 from primitives.core.errors import InvalidInput
 from tests.dashboard.studies import FAILED, RUNNING, SPACE, STOPPED, Writer, make_arch, write_study
 
-pytestmark = pytest.mark.xdist_group("app")  # one process shares the fixture
-
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory, prepared):

@@ -30,7 +30,6 @@ FLAGS = (
 SERVE = "from dashboard.app import serve; import sys; serve(sys.argv[1], port=0, refresh_s=1)"
 
 pytestmark = [
-    pytest.mark.xdist_group("browser"),
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
 ]

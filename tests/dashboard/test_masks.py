@@ -82,7 +82,7 @@ def test_dice_printed_is_that_of_the_picture(handle, monkeypatch):
 def test_of_a_volume_the_slice_with_most_foreground_is_shown_front_at_the_top(handle, monkeypatch):
     truth = torch.zeros(30, 50, 8, dtype=torch.long)
     truth[:, 25:, 3] = 1  # the front half of one slice
-    truth[:3, :3, 6] = 2
+    truth[:3, :3, 6] = 1  # a smaller part of another slice
     picture = Picture(torch.rand(1, 32, 50, 32), truth, (30, 50, 8), "volume")
     pixels, dice = show(handle, monkeypatch, lambda p: p.truth, [picture])
     assert dice == ["Dice 1.000"]

@@ -99,6 +99,7 @@ def test_every_block_can_be_timed() -> None:
     assert {name.removesuffix(" 3d") for name in timed} == set(load_blocks()) - {
         "as-is",
         "identity",
+        "timm",
     }
     for case in timed.values():
         for runner in case.make(16, 8):

@@ -22,7 +22,6 @@ from search_spaces.core.network import build
 from tests.commands import write_images
 from tests.nas.searches import costs_of, decode, point
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # one process shares the fixture
 ARCH = replace(decode(point(4)), in_channels=1)  # grey images
 EPOCHS = 2
 CPU = torch.device("cpu")

@@ -29,7 +29,6 @@ from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
-pytestmark = pytest.mark.xdist_group("export")  # one process shares the fixture
 SPACE = search_spaces.load("ultralight")
 TINY = SPACE.arch(SPACE.baseline("ultralight-t").point, in_channels=1)
 PREPROCESS = {"in_channels": 1, "size": 32, "mean": [0.4], "std": [0.2], "classes": 1}

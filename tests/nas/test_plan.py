@@ -97,12 +97,12 @@ def test_volumes_are_trained_for_as_many_epochs_as_half_an_hour_allows(tmp_path,
 def test_a_space_and_data_that_do_not_suit_each_other_are_refused_with_the_way_out(tmp_path):
     volumes = write_volumes(tmp_path / "volumes", 2)
     write_images(tmp_path / "images", 2)
-    flat = "lgms or medunext or uconvnext or ultralight or unet"
+    flat = "lgms or medunext or mixed or timm or uconvnext or ultralight or unet"
     refusals = {
         ("ultralight3d", str(tmp_path / "images")): "is for volumes, .*images holds images; use "
         f"--space {flat}, or name a folder of NIfTI volumes with --data",
         ("ultralight", str(volumes)): "is for images, .*volumes holds volumes .NIfTI.; use "
-        "--space lgms3d or ultralight3d",
+        "--space lgms3d or mixed3d or ultralight3d",
         ("lgms3d", "phantom"): f"is for volumes, phantom holds images; use --space {flat}, or name",
         ("mednext", str(volumes)): "a search trains segmentation, space 'mednext' is for "
         "classification; `nas spaces` lists the others",

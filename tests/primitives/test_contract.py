@@ -169,7 +169,7 @@ def check_maps(block: Block, knobs: dict[str, Value], levels: int, net: Any, out
 
 @every_knob
 def test_what_a_block_leaves_is_known_without_it(block: Block, knobs: dict[str, Value]) -> None:
-    if block.role in ("head", "ensemble") or (block.leaves is None and knobs):
+    if block.role in ("encoder", "head", "ensemble") or (block.leaves is None and knobs):
         return
     given = dict(BlockSpec.of(block.name, **{k: v for k, v in knobs.items() if k != "ndim"}).knobs)
     for channels in (*CHANNELS[block.role], *REFUSED.get(block.role, ())):
