@@ -34,7 +34,10 @@ def mess(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SPACES = "lgms, lgms3d, mednext, medunext, mixed, mixed3d, timm, uconvnext, ultralight, ultralight3d, unet"
+SPACES = (
+    "lgms, lgms3d, mednext, medunext, mixed, mixed3d, timm, uconvnext, ultralight, ultralight3d, "
+    "unet"
+)
 OBJECTIVES = "dice, iou, params, macs, flops, latency, memory"
 NAME = "study must start with a letter or digit, have no '/' and at most 100 signs, got"
 TIMED = ", ".join(case.name for case in (*_parts(), *_blocks()))
