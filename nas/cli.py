@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.bench_search_command import bench_search
 from nas.prompt import (
     FAILED,
     MISUSED,
@@ -76,7 +77,7 @@ def baselines(name: str | None, as_json: bool) -> None:
 @click.option("--invert-masks", is_flag=True, default=None, help="The class of interest is 0.")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave bad files out.")
 @click.option("--recipe", help="How candidates are trained: fast or ultralight.  [default: fast]")
-@click.option("--sampler", help="Who proposes: tpe, nsga2 or random.  [default: tpe]")
+@click.option("--sampler", help="Who proposes: tpe, nsga2, random ...  [default: tpe]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")
@@ -240,14 +241,24 @@ def dashboard(store: str, port: int, open: bool) -> None:
     serve(Path(store), port=port, open=open)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--space", "name", help="Only the baselines of this space.")
 @click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")
 @device_option
 @json_option
-def bench(name: str | None, size: int, device: str | None, threads: int, as_json: bool) -> None:
+@click.pass_context
+def bench(
+    context: click.Context,
+    name: str | None,
+    size: int,
+    device: str | None,
+    threads: int,
+    as_json: bool,
+) -> None:
     """Measure costs and latency of all 2D baselines on this machine."""
+    if context.invoked_subcommand:
+        return
     from nas import catalog
     from nas.bench import bench_baselines
     from nas.progress import TerminalWatcher
@@ -261,6 +272,9 @@ def bench(name: str | None, size: int, device: str | None, threads: int, as_json
         echo_json({"rig": rig, "baselines": rows})
     else:
         print_tables(catalog.bench_table(rows, size), catalog.rig_text(rig))
+
+
+bench.add_command(bench_search)
 
 
 @main.group()

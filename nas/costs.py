@@ -51,6 +51,18 @@ def trace(net: nn.Module, shape: Sequence[int]) -> Costs:
     return Costs(params, traced.flops // 2, traced.peak_bytes / 2**20)
 
 
+def count_flops(block: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[int, tuple[int, ...]]:
+    """Return torch's count for a block on the meta device, and the shape of its output.
+
+    Args:
+        block: takes one map per shape.
+        shapes: of its inputs.
+    """
+    with torch.no_grad(), _Trace() as traced:
+        out = block(*(torch.empty(tuple(shape), device="meta") for shape in shapes))
+    return traced.flops, tuple(out.shape)
+
+
 class _Trace(TorchDispatchMode):
     """Count flops and follow the storages that operators create until they are freed."""
 

@@ -90,7 +90,7 @@ def _levels(front: Floats, edges: list[Floats], worst: float) -> Floats:
 def _nearest(lines: Floats, values: Floats) -> NDArray[np.intp]:
     if not len(lines):
         return np.zeros(len(values), dtype=np.intp)
-    return np.abs(values[:, None] - lines).argmin(1)
+    return np.asarray(np.abs(values[:, None] - lines).argmin(1))
 
 
 def _improvement(levels: Floats, mean: Floats, sd: Floats) -> Floats:

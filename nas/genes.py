@@ -65,7 +65,9 @@ class Genes:
 
     @cached_property
     def _places(self) -> list[tuple[str, dict[Any, int]]]:
-        return [(name, {v: i for i, v in enumerate(values)}) for name, values in self.values.items()]
+        return [
+            (name, {v: i for i, v in enumerate(values)}) for name, values in self.values.items()
+        ]
 
 
 def is_ordered(values: Sequence[Any]) -> bool:

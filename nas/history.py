@@ -1,18 +1,17 @@
-"""What a sampler knows of a study: measured results by network, and points under way."""
+"""What a sampler knows of a study: results by network, and points that are under way."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.pareto import Floats
 
 Point = Mapping[str, Any]
-Key = Callable[[Point], Hashable]
+Measured = dict[Hashable, dict[tuple[float, ...], None]]  # distinct values of each key, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +20,10 @@ class Results:
 
     Attributes:
         points: one point of each.
-        values: means over measurements, one column per objective of the study.
+        values: means over measurements.
         counts: measurements of each; equal values are one measurement that was told twice.
+
+    Shape: n points, (n, columns), (n,)
     """
 
     points: Sequence[Point]
@@ -35,8 +36,8 @@ class History:
     """A study's trials, sorted out.
 
     Attributes:
-        complete: with values.
-        excess: points of which a measured limit is known, and value / limit - 1 of each limit.
+        complete: one column per objective.
+        excess: name of each constraint -> its values, one column.
         pending: points of running trials, without those that have results.
         known: keys of all points that were ever proposed or wait for their turn.
     """
@@ -47,7 +48,9 @@ class History:
     known: frozenset[Hashable]
 
 
-def read_history(study: Study, key: Key, names: Sequence[str], number: int) -> History:
+def read_history(
+    study: Study, key: Callable[[Point], Hashable], names: Sequence[str], number: int
+) -> History:
     """Sort the trials of a study.
 
     Args:
@@ -56,9 +59,9 @@ def read_history(study: Study, key: Key, names: Sequence[str], number: int) -> H
         names: of all dimensions; trials that lack one are left out.
         number: of the trial that is to be proposed, left out.
     """
-    values: dict[Hashable, dict[tuple[float, ...], None]] = {}
     points: dict[Hashable, Point] = {}
-    limits: dict[str, dict[Hashable, dict[tuple[float, ...], None]]] = {}
+    values: Measured = {}
+    limits: dict[str, Measured] = {}
     running: dict[Hashable, Point] = {}
     for trial in study.get_trials(deepcopy=False):
         point = point_of(trial, names)
@@ -86,31 +89,7 @@ def point_of(trial: FrozenTrial, names: Sequence[str]) -> Point | None:
     return {name: point[name] for name in names} if set(names) <= set(point) else None
 
 
-def values_of(name: str, distribution: BaseDistribution) -> Sequence[Any]:
-    """Return all values of a dimension.
-
-    Raises:
-        InvalidInput: there are infinitely many.
-    """
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
-    from primitives.core.errors import InvalidInput
-
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    if isinstance(distribution, IntDistribution):
-        return range(distribution.low, distribution.high + 1, distribution.step)
-    raise InvalidInput(
-        f"known-cost needs dimensions with a list of values, {name} has {distribution}; "
-        "use suggest_int or suggest_categorical"
-    )
-
-
-def _results(
-    points: Mapping[Hashable, Point],
-    found: Mapping[Hashable, Mapping[tuple[float, ...], None]],
-    columns: int,
-) -> Results:
+def _results(points: Mapping[Hashable, Point], found: Measured, columns: int) -> Results:
     means = [np.mean(list(measured), axis=0) for measured in found.values()]
     return Results(
         [points[key] for key in found],

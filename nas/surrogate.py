@@ -26,7 +26,9 @@ from scipy.optimize import minimize
 
 from nas.pareto import Floats
 
-JITTER = 1e-8  # added to the diagonal, of values with variance 1: far below any noise that is fitted
+JITTER = (
+    1e-8  # added to the diagonal, of values with variance 1: far below any noise that is fitted
+)
 MOST_FITTED = 200  # points that relevances are fitted on
 _SHARED = 4  # parameters besides relevances: log of p, q, t and the noise's variance
 _STEPS = 60  # of the optimiser
@@ -69,9 +71,7 @@ class Similarity:
 
         Shape: (n), (m) -> (genes + costs, n, m)
         """
-        genes = [
-            table[np.ix_(a.codes[:, i], b.codes[:, i])] for i, table in enumerate(self.tables)
-        ]
+        genes = [table[np.ix_(a.codes[:, i], b.codes[:, i])] for i, table in enumerate(self.tables)]
         costs = [_closeness(a.costs[:, i], b.costs[:, i]) for i in range(a.costs.shape[1])]
         return np.array([*genes, *costs])
 
@@ -226,17 +226,13 @@ class Surrogate:
         """
         values = np.append(self.values, self.predict(inputs)[0])
         counts = np.append(self.counts, np.ones(len(inputs)))
-        return Surrogate(
-            self.similarity, self.parameters, self.inputs.join(inputs), values, counts
-        )
+        return Surrogate(self.similarity, self.parameters, self.inputs.join(inputs), values, counts)
 
     @cached_property
     def _solved(self) -> tuple[Floats, Floats, float, float]:
         middle, scale = float(self.values.mean()), _spread(self.values)
         covariance = self._covariance(self.inputs, self.inputs)
-        covariance[np.diag_indices(len(covariance))] += (
-            self.parameters.noise / self.counts + JITTER
-        )
+        covariance[np.diag_indices(len(covariance))] += self.parameters.noise / self.counts + JITTER
         factor = cho_factor(covariance, lower=True)
         return np.tril(factor[0]), cho_solve(factor, (self.values - middle) / scale), middle, scale
 

@@ -56,8 +56,13 @@ def costs(codes: Codes) -> Floats:
     before = np.full(len(codes), 3.0)
     for i, width in enumerate(widths):
         kernel = side["top" if i < 2 else "deep"]
-        one = np.stack([kernel * width**2, width * (kernel + width), 2 * width * (kernel + 2 * width),
-                        width * (width + kernel * width / 4), width * (kernel + width / 2)])  # fmt: skip
+        one = np.stack([
+            kernel * width**2,
+            width * (kernel + width),
+            2 * width * (kernel + 2 * width),
+            width * (width + kernel * width / 4),
+            width * (kernel + width / 2),
+        ])  # fmt: skip
         depth = np.array(DEPTHS)[genes[f"depth_{i + 1}"]]
         stage = before * width + depth * one[genes[f"block_{i + 1}"], np.arange(len(codes))]
         params, macs = params + stage, macs + stage * 64**2 / 4**i

@@ -82,7 +82,7 @@ MISUSES = {
     f"{QUICK} --trial-timeout 0s": "trial_timeout must be positive, got 0.0",
     f"{QUICK} --recipe fats": "recipe must be one of fast, ultralight, got 'fats'; "
     "did you mean 'fast'?",
-    f"{QUICK} --sampler tpo": "sampler must be one of tpe, nsga2, random, got 'tpo'; "
+    f"{QUICK} --sampler tpo": "sampler must be one of known-cost, tpe, nsga2, nsga3, gp, random, local, got 'tpo'; "
     "did you mean 'tpe'?",
     f"{QUICK} --study a/b": f"{NAME} 'a/b'",
     f"{QUICK} --study ''": f"{NAME} ''",
