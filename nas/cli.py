@@ -248,14 +248,7 @@ def dashboard(store: str, port: int, open: bool) -> None:
 @device_option
 @json_option
 @click.pass_context
-def bench(
-    context: click.Context,
-    name: str | None,
-    size: int,
-    device: str | None,
-    threads: int,
-    as_json: bool,
-) -> None:
+def bench(context: click.Context, name: str | None, as_json: bool, **rig: Any) -> None:
     """Measure costs and latency of all 2D baselines on this machine."""
     if context.invoked_subcommand:
         return
@@ -264,14 +257,13 @@ def bench(
     from nas.progress import TerminalWatcher
     from nas.tables import print_tables
 
+    size, device, threads = rig["size"], rig["device"] or "auto", rig["threads"]
     with TerminalWatcher() as watcher:
-        rig, rows = bench_baselines(
-            _spaces(name), size, device or "auto", threads, watcher.preparing
-        )
+        found, rows = bench_baselines(_spaces(name), size, device, threads, watcher.preparing)
     if as_json:
-        echo_json({"rig": rig, "baselines": rows})
+        echo_json({"rig": found, "baselines": rows})
     else:
-        print_tables(catalog.bench_table(rows, size), catalog.rig_text(rig))
+        print_tables(catalog.bench_table(rows, size), catalog.rig_text(found))
 
 
 bench.add_command(bench_search)

@@ -82,8 +82,8 @@ MISUSES = {
     f"{QUICK} --trial-timeout 0s": "trial_timeout must be positive, got 0.0",
     f"{QUICK} --recipe fats": "recipe must be one of fast, ultralight, got 'fats'; "
     "did you mean 'fast'?",
-    f"{QUICK} --sampler tpo": "sampler must be one of known-cost, tpe, nsga2, nsga3, gp, random, local, got 'tpo'; "
-    "did you mean 'tpe'?",
+    f"{QUICK} --sampler tpo": "sampler must be one of known-cost, tpe, nsga2, nsga3, gp, "
+    "random, local, got 'tpo'; did you mean 'tpe'?",
     f"{QUICK} --study a/b": f"{NAME} 'a/b'",
     f"{QUICK} --study ''": f"{NAME} ''",
     f"{QUICK} --fit crop": "phantom is made at --size, so there is nothing to crop; drop --fit",
