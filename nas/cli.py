@@ -241,7 +241,7 @@ def dashboard(store: str, port: int, open: bool) -> None:
     serve(Path(store), port=port, open=open)
 
 
-@main.group(invoke_without_command=True)
+@main.group(invoke_without_command=True, commands=[bench_search])
 @click.option("--space", "name", help="Only the baselines of this space.")
 @click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")
@@ -264,9 +264,6 @@ def bench(context: click.Context, name: str | None, as_json: bool, **rig: Any) -
         echo_json({"rig": found, "baselines": rows})
     else:
         print_tables(catalog.bench_table(rows, size), catalog.rig_text(found))
-
-
-bench.add_command(bench_search)
 
 
 @main.group()

@@ -42,12 +42,13 @@ class CostBook:
 
         Shape: (n, genes) -> (n, costs)
         """
+        if not self._dear:
+            return self._measure(codes)
         new = {row.tobytes(): row for row in codes if row.tobytes() not in self._known}
         if new:
-            costs = self._cost([self._genes.decode(row) for row in new.values()])
-            self.names = list(costs)
-            self._known |= zip(new, np.log(np.stack(list(costs.values()), axis=1)), strict=True)
-            self._codes += new.values()
+            rows = list(new.values())
+            self._known |= zip(new, self._measure(np.array(rows)), strict=True)
+            self._codes += rows
         found = [self._known[row.tobytes()] for row in codes]
         return np.array(found).reshape(len(codes), len(self.names))
 
@@ -63,6 +64,13 @@ class CostBook:
         models = self._models()
         inputs = self._inputs(codes)
         return np.stack([model.predict(inputs)[0] for model in models], axis=1)
+
+    def _measure(self, codes: Codes) -> Floats:
+        if not len(codes):
+            return np.empty((0, len(self.names)))
+        costs = self._cost([self._genes.decode(row) for row in codes])
+        self.names = list(costs)
+        return np.log(np.stack(list(costs.values()), axis=1))
 
     def _models(self) -> list[Surrogate]:
         codes = np.array(self._codes[-MOST_FITTED:])
