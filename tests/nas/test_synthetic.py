@@ -18,7 +18,7 @@ def test_there_are_about_two_million_million_designs() -> None:
 
 
 def test_the_parameters_of_the_first_design_by_hand() -> None:
-    # Widths 2, 4, 8, 12, 16; one plain 3x3 block each, behind a 1x1 from the stage before (3 first).
+    # Widths 2, 4, 8, 12, 16; one plain 3x3 block each, behind a 1x1 (from 3 at first).
     encoder = (6 + 36) + (8 + 144) + (32 + 576) + (96 + 1296) + (192 + 2304)
     decoder = (8 + 36) + (32 + 144) + (96 + 576) + (192 + 1296)
     assert costs(np.zeros((1, 20), dtype=int))[0, 0] == encoder + decoder
