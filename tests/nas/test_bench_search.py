@@ -26,22 +26,22 @@ def test_shares_are_medians_over_seeds() -> None:
 
 
 def test_the_command_prints_the_same_for_the_same_seeds() -> None:
-    command = "bench search --samplers known-cost,random,stratified --seeds 2 --trials 20 --tight"
+    command = "bench search --samplers known-cost,random,stratified --seeds 1 --trials 15 --tight"
     found = run_json(command)
     assert set(found["samplers"]) == {"known-cost", "random", "stratified"}
-    assert set(found["samplers"]["random"]["share"]) == {"10", "20"}
+    assert set(found["samplers"]["random"]["share"]) == {"10"}
     for name in ("known-cost", "stratified"):  # both know the limit
         assert (found["samplers"][name]["infeasible"], found["samplers"][name]["repeats"]) == (0, 0)
-    assert found["samplers"]["random"]["infeasible"] > 30
+    assert found["samplers"]["random"]["infeasible"] > 10
     assert set(found["to_match"]["random"]) == {"median", "worst", "each"}
     again = run_json(command)
     assert again["samplers"]["known-cost"]["share"] == found["samplers"]["known-cost"]["share"]
 
 
 def test_without_json_it_prints_tables() -> None:
-    lines = run("bench search --samplers random --seeds 1 --trials 10").stdout.splitlines()
-    assert lines[0] == "Share of the best hypervolume over trainings, median of 1 seeds"
-    assert lines[1].split() == ["sampler", "10", "s/proposal", "infeasible", "repeats"]
+    text = run("bench search --samplers random --seeds 1 --trials 10").stdout
+    assert text.split()[:5] == ["Share", "of", "the", "best", "hypervolume"]
+    assert "sampler     10  s/proposal  infeasible  repeats\n" in text
 
 
 def test_unknown_samplers_are_refused() -> None:

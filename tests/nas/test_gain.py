@@ -34,15 +34,16 @@ def test_of_one_objective_it_is_expected_improvement() -> None:
 @pytest.mark.parametrize("modelled", [0, 1, 2])
 def test_it_equals_the_integral_over_what_the_front_leaves(columns: int, modelled: int) -> None:
     rng = np.random.default_rng(columns)
-    front, mean = rng.uniform(size=(3, columns)), rng.uniform(size=(2, columns)) * 0.8
-    sd = np.where(np.arange(columns) < modelled, 0.2, 0.0) * np.ones((2, 1))
-    steps = {2: 400, 3: 70, 4: 27}[columns]
-    ticks = -1 + 2 * (np.arange(steps) + 0.5) / steps  # 5 deviations below the lowest mean
-    places = np.stack(np.meshgrid(*[ticks] * columns, indexing="ij"), axis=-1).reshape(-1, columns)
+    front, mean = (rng.integers(10, size=(n, columns)) / 10 for n in (3, 2))
+    sd = np.where(np.arange(columns) < modelled, 0.2, 0.0)
+    # Everything exact lies on a grid of 0.1, so that cells of that side are integrated exactly.
+    axes = [np.arange(-0.975, 1, 0.05) if s else np.arange(0.05, 1, 0.1) for s in sd]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, columns)
     left = places[~(front <= places[:, None]).all(2).any(1)]
-    reached = [norm.cdf(left, m, s + 1e-9).prod(1).sum() * (2 / steps) ** columns
-               for m, s in zip(mean, sd, strict=True)]  # fmt: skip
-    assert expected_gain(front, np.ones(columns), mean, sd) == pytest.approx(reached, rel=0.1)
+    cell = np.prod([axis[1] - axis[0] for axis in axes])
+    reached = [norm.cdf(left, row, sd + 1e-9).prod(1).sum() * cell for row in mean]
+    gains = expected_gain(front, np.ones(columns), mean, np.tile(sd, (2, 1)))
+    assert gains == pytest.approx(reached, rel=0.02, abs=1e-9)
 
 
 def test_a_grid_that_is_too_large_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
