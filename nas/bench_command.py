@@ -3,52 +3,58 @@
 import click
 from click.core import ParameterSource
 
+from nas.bench_search_command import bench_search
 from nas.prompt import device_option, echo_json, json_option
 
-_OPTIONS = {  # of one subject alone
-    "baselines": ("space", "size", "device", "threads"),
-    "blocks": ("block", "repeats"),
-}
 
-
-@click.command()
-@click.argument("what", type=click.Choice(list(_OPTIONS)), default="baselines")
+@click.group(invoke_without_command=True, commands=[bench_search])
 @click.option("--space", help="Only the baselines of this space.")
 @click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")
 @device_option
+@json_option
+@click.pass_context
+def bench(
+    context: click.Context,
+    space: str | None,
+    size: int,
+    device: str | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Measure costs and latency of all 2D baselines on this machine."""
+    if context.invoked_subcommand is None:
+        _bench_baselines(space, size, device or "auto", threads, as_json)
+        return
+    for parameter in context.command.params:
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{parameter.opts[0]} belongs to `nas bench` or behind its command", context
+            )
+
+
+@bench.command()
 @click.option("--block", multiple=True, help="Only this block or part of blocks; repeatable.")
 @click.option(
     "--repeats", type=click.IntRange(2), default=20, show_default=True, help="Rounds of each block."
 )
 @json_option
-@click.pass_context
-def bench(
-    context: click.Context,
-    what: str,
-    space: str | None,
-    size: int,
-    device: str | None,
-    threads: int,
-    block: tuple[str, ...],
-    repeats: int,
-    as_json: bool,
-) -> None:
-    """Measure costs and latency of all 2D baselines, or the time of blocks, on this machine.
+def blocks(block: tuple[str, ...], repeats: int, as_json: bool) -> None:
+    """Time every block, forward and backward, and parts of them against the obvious other form.
 
-    `nas bench blocks` times every block, forward and backward, on one CPU thread, and parts of
-    them against the obvious other form; --block and --repeats are for it, the other options for
-    baselines.
+    On one CPU thread; all forms of a part take turns.
     """
-    for subject, names in _OPTIONS.items():
-        for name in names:
-            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-            if given and subject != what:
-                raise click.UsageError(f"--{name} is for `nas bench {subject}`", context)
-    if what == "blocks":
-        _bench_blocks(block, repeats, as_json)
+    from nas import catalog
+    from nas.bench_blocks import bench_blocks, block_table
+    from nas.progress import TerminalWatcher
+    from nas.tables import print_tables
+
+    with TerminalWatcher() as watcher:
+        rig, rows = bench_blocks(block, repeats, watcher.preparing)
+    if as_json:
+        echo_json({"rig": rig, "blocks": rows})
     else:
-        _bench_baselines(space, size, device or "auto", threads, as_json)
+        print_tables(block_table(rows), catalog.rig_text(rig))
 
 
 def _bench_baselines(
@@ -67,17 +73,3 @@ def _bench_baselines(
         echo_json({"rig": rig, "baselines": rows})
     else:
         print_tables(catalog.bench_table(rows, size), catalog.rig_text(rig))
-
-
-def _bench_blocks(names: tuple[str, ...], repeats: int, as_json: bool) -> None:
-    from nas import catalog
-    from nas.bench_blocks import bench_blocks, block_table
-    from nas.progress import TerminalWatcher
-    from nas.tables import print_tables
-
-    with TerminalWatcher() as watcher:
-        rig, rows = bench_blocks(names, repeats, watcher.preparing)
-    if as_json:
-        echo_json({"rig": rig, "blocks": rows})
-    else:
-        print_tables(block_table(rows), catalog.rig_text(rig))

@@ -46,15 +46,35 @@ def measure_costs(arch: Arch, size: int) -> Costs:
 
 def trace(net: nn.Module, shape: Sequence[int]) -> Costs:
     """Return the costs of a net on the meta device for one input of `shape`."""
+    traced, _ = _traced(net, shape)
+    params = sum(p.numel() for p in net.parameters())
+    return Costs(params, traced.flops // 2, traced.peak_bytes / 2**20)
+
+
+def count_flops(
+    block: nn.Module, shapes: Sequence[Sequence[int]]
+) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """Return the count for a block on the meta device, and the shapes of its outputs.
+
+    Args:
+        block: takes one map per shape.
+        shapes: of its inputs.
+    """
+    traced, out = _traced(block, *shapes)
+    outputs = [out] if isinstance(out, torch.Tensor) else out
+    return traced.flops, tuple(tuple(o.shape) for o in outputs)
+
+
+def _traced(net: nn.Module, *shapes: Sequence[int]) -> tuple["_Trace", Any]:
+    """Run a net of the meta device on inputs of these shapes."""
     with torch.no_grad(), _Trace() as traced:
         hooks = [m.register_forward_hook(traced.add_scale) for m in net.modules() if _scales(m)]
         try:
-            net(torch.empty(tuple(shape), device="meta"))
+            out = net(*(torch.empty(tuple(shape), device="meta") for shape in shapes))
         finally:
             for hook in hooks:
                 hook.remove()
-    params = sum(p.numel() for p in net.parameters())
-    return Costs(params, traced.flops // 2, traced.peak_bytes / 2**20)
+    return traced, out
 
 
 class _Trace(TorchDispatchMode):

@@ -1,5 +1,6 @@
 """A space's dimensions as Optuna sees them; dimensions are declared in the space alone."""
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
 from search_spaces.core.space import Int, Point, Space
@@ -13,3 +14,13 @@ def suggest(trial: BaseTrial, space: Space) -> Point:
         else:
             trial.suggest_categorical(name, dimension.values)
     return trial.params
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return what Optuna stores of each dimension that `suggest` asks for."""
+    return {
+        name: IntDistribution(dimension.low, dimension.high, step=dimension.step)
+        if isinstance(dimension, Int)
+        else CategoricalDistribution(dimension.values)
+        for name, dimension in space.dimensions.items()
+    }

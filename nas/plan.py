@@ -19,7 +19,7 @@ from nas.handle import open_storage, read_settings
 from nas.objectives import find_objectives, parse_limit
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
-from nas.sampling import make_sampler
+from nas.sampling import check_sampler
 from nas.settings import Run, Study, check_fields
 from nas.splits import SHARES
 from nas.store import Store
@@ -221,7 +221,7 @@ def _check(study: Study, run: Run) -> None:
     for text in study.constraints:
         parse_limit(text)
     find_recipe(study.recipe)
-    make_sampler(study.sampler, 0)
+    check_sampler(study.sampler)
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
     counts = {

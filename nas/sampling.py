@@ -4,9 +4,21 @@ import warnings
 from collections.abc import Callable, Mapping
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 
+from nas.front_mutation import FrontMutationSampler
+from nas.known_cost import KnownCostSampler
+from nas.problem import Problem
 from primitives.core.errors import InvalidInput, nearest
+
+_POPULATION = 20  # Optuna's 50 is more than most searches train
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -20,20 +32,45 @@ def _tpe(seed: int) -> BaseSampler:
         return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
-SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
-    "tpe": _tpe,
-    "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
+def _gp(seed: int) -> BaseSampler:
+    """Optuna's own Gaussian process, which takes seconds for a proposal from 100 trials on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return GPSampler(seed=seed)
+
+
+SAMPLERS: Mapping[str, Callable[[int, Callable[[], Problem]], BaseSampler]] = {
+    "known-cost": lambda seed, problem: KnownCostSampler(problem(), seed=seed),
+    "tpe": lambda seed, _: _tpe(seed),
+    "nsga2": lambda seed, _: NSGAIISampler(population_size=_POPULATION, seed=seed),
+    "nsga3": lambda seed, _: NSGAIIISampler(population_size=_POPULATION, seed=seed),
+    "gp": lambda seed, _: _gp(seed),
+    "random": lambda seed, _: RandomSampler(seed=seed),
+    "local": lambda seed, problem: FrontMutationSampler(problem(), seed=seed),
 }
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """Return a fresh sampler.
+def check_sampler(name: str) -> None:
+    """Check that there is a sampler of that name.
 
     Raises:
-        InvalidInput: the name is unknown.
+        InvalidInput: there is none.
     """
     if name not in SAMPLERS:
         known = ", ".join(SAMPLERS)
         raise InvalidInput(f"sampler must be one of {known}, got {name!r}{nearest(name, SAMPLERS)}")
-    return SAMPLERS[name](seed)
+
+
+def make_sampler(name: str, seed: int, problem: Callable[[], Problem]) -> BaseSampler:
+    """Return a fresh sampler.
+
+    Args:
+        name: a key of `SAMPLERS`.
+        seed: of everything that it draws.
+        problem: says what is searched; called only for samplers that want to know.
+
+    Raises:
+        InvalidInput: the name is unknown.
+    """
+    check_sampler(name)
+    return SAMPLERS[name](seed, problem)

@@ -6,11 +6,12 @@ A trial that was running when a driver died is taken up again under its number.
 import json
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
@@ -22,11 +23,13 @@ from nas.dimensions import suggest
 from nas.evaluation import Evaluation, Latency
 from nas.handle import open_storage, read_settings
 from nas.ledger import Ledger, broken_limit
-from nas.objectives import find_objectives, parse_limit
+from nas.objectives import Objective, find_objectives, parse_limit
 from nas.pretrained import Published
+from nas.problem import Problem
 from nas.sampling import make_sampler
 from nas.settings import Study
 from nas.store import Known, Store
+from nas.study_problem import study_problem
 from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Baseline, Point, Space
@@ -106,6 +109,7 @@ class StudyDriver:
             for name, baseline in reversed(list(self.space.baselines.items()))
         }
         self.optuna_study = _open(store, study, prepared, revision)
+        self.optuna_study.sampler = self._sampler(objectives)
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
         self.proposals = self.ledger.ended
         self._in_training: dict[
@@ -172,6 +176,15 @@ class StudyDriver:
         self.ledger.failed(proposal.trial, reason)
         for twin in self._in_training.pop(proposal.arch.key):
             self.ledger.failed(twin, reason, counts=False)
+
+    def _sampler(self, objectives: Sequence[Objective]) -> BaseSampler:
+        def problem() -> Problem:
+            size = self.study.size
+            return study_problem(self.space, self._of, self._costs, objectives, self.limits, size)
+
+        # A continued study must not repeat the random numbers that it began with.
+        seed = self.study.seed + len(self.optuna_study.get_trials(deepcopy=False))
+        return make_sampler(self.study.sampler, seed, problem)
 
     def _enqueue_baselines(self) -> None:
         if not self.study.baselines:
@@ -247,9 +260,6 @@ def _open(store: Store, study: Study, prepared: Prepared, revision: str) -> optu
     else:
         study.check_same(stored[0])
         found = optuna.load_study(study_name=study.name, storage=storage)
-    # A continued study must not repeat the random numbers that it began with.
-    seed = study.seed + len(found.get_trials(deepcopy=False))
-    found.sampler = make_sampler(study.sampler, seed)
     return found
 
 

@@ -88,8 +88,8 @@ MISUSES = {
     f"{QUICK} --recipe fats": "recipe must be one of fast, fast-ema, fast3d, ultralight, got "
     "'fats'; "
     "did you mean 'fast'?",
-    f"{QUICK} --sampler tpo": "sampler must be one of tpe, nsga2, random, got 'tpo'; "
-    "did you mean 'tpe'?",
+    f"{QUICK} --sampler tpo": "sampler must be one of known-cost, tpe, nsga2, nsga3, gp, "
+    "random, local, got 'tpo'; did you mean 'tpe'?",
     f"{QUICK} --study a/b": f"{NAME} 'a/b'",
     f"{QUICK} --study ''": f"{NAME} ''",
     f"{QUICK} --fit crop": "phantom is made at --size, so there is nothing to crop; drop --fit",
@@ -129,13 +129,13 @@ MISUSES = {
     "bench --size 100": "size must be a multiple of 32 for space 'lgms', got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
-    "bench networks": "invalid value for '[baselines|blocks]': 'networks' is not one of "
-    "'baselines', 'blocks'; see `nas bench --help`",
+    "bench blokcs": "no such command 'blokcs'; see `nas bench --help`",
     "bench blocks --block mkri": "block must be one of BLOCKS, got 'mkri'; did you mean 'mkir'?",
     "bench blocks --repeats 1": "invalid value for '--repeats': 1 is not in the range x>=2; "
+    "see `nas bench blocks --help`",
+    "bench --size 64 blocks": "--size belongs to `nas bench` or behind its command; "
     "see `nas bench --help`",
-    "bench blocks --size 64": "--size is for `nas bench baselines`; see `nas bench --help`",
-    "bench --block mkir": "--block is for `nas bench blocks`; see `nas bench --help`",
+    "bench --block mkir": "no such option '--block'; see `nas bench --help`",
     "data check photos": "data must be a folder with images/ and masks/, photos has no images",
 }
 

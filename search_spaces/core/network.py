@@ -1,6 +1,6 @@
 """The only place that assembles a network: the steps of a layout, made and run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +53,9 @@ class Network(nn.Module):
     def __init__(self, arch: Arch) -> None:
         super().__init__()
         self.multiple, self.ndim = arch.multiple, arch.ndim
-        parts = _Parts(arch)
-        LAYOUTS[arch.layout].assemble(arch, parts)
-        for layer, module in parts.layers.items():
+        layers, self.steps = assemble(arch)
+        for layer, module in layers.items():
             self.add_module(layer, module)
-        self.steps = tuple(parts.steps)
         self._unused = tuple(_unused_after(self.steps))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,11 +80,28 @@ class Network(nn.Module):
         return maps["x"]
 
 
+def assemble(
+    arch: Arch, maker: Callable[..., nn.Module] | None = None
+) -> tuple[dict[str, nn.Module], tuple[Step, ...]]:
+    """Return the layers of a network by name, and the steps of its forward pass.
+
+    Args:
+        arch: what to assemble.
+        maker: makes one block, with the arguments of `make`, which it is by default.
+
+    Raises:
+        InvalidInput: see `build`.
+    """
+    parts = _Parts(arch, maker or make)
+    LAYOUTS[arch.layout].assemble(arch, parts)
+    return parts.layers, tuple(parts.steps)
+
+
 class _Parts:
     """Makes the blocks that a layout asks for and notes how they are joined."""
 
-    def __init__(self, arch: Arch) -> None:
-        self.arch = arch
+    def __init__(self, arch: Arch, maker: Callable[..., nn.Module]) -> None:
+        self.arch, self.maker = arch, maker
         self.layers: dict[str, Any] = {}
         self.steps: list[Step] = []
         self.channels = {"x": arch.in_channels}
@@ -104,7 +119,7 @@ class _Parts:
         if width is not None:
             channels += (width,)
         if layer not in self.layers:  # one that exists is used again
-            self.layers[layer] = make(spec, *channels, ndim=self.arch.ndim)
+            self.layers[layer] = self.maker(spec, *channels, ndim=self.arch.ndim)
         self.steps.append(Step(layer, spec, channels, tuple(inputs), (output,)))
         self.channels[output] = int(getattr(self.layers[layer], "out_channels", channels[-1]))
 
@@ -120,7 +135,7 @@ class _Parts:
 
     def maps(self, names: Sequence[str]) -> None:
         spec, channels = self.arch.stem, (self.arch.in_channels, len(names))
-        self.layers["stem"] = make(spec, *channels, ndim=self.arch.ndim)
+        self.layers["stem"] = self.maker(spec, *channels, ndim=self.arch.ndim)
         self.steps.append(Step("stem", spec, channels, ("x",), tuple(names)))
         self.channels.update(zip(names, self.layers["stem"].out_channels, strict=True))
 

@@ -1,0 +1,213 @@
+"""Samplers compared on the synthetic problem: share of the best hypervolume over trainings.
+
+Each method proposes in an Optuna study of its own, one point at a time, on the same instances and
+seeds; ordered genes are integers for all of them. The score is noise-free. A limit is a constraint
+of Optuna's for the opponents, which train what breaks it; such trainings count and add nothing.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from statistics import median
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler
+from rich.table import Table
+
+from nas.folder import Progress
+from nas.known_cost import KnownCostSampler
+from nas.pareto import Floats, volume_gains
+from nas.problem import Goal, Point, Problem
+from nas.sampling import SAMPLERS
+from nas.synthetic import GENES, Codes, Instance, costs
+from nas.tables import table
+from primitives.core.errors import InvalidInput, nearest
+
+OURS = "known-cost"
+MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
+_SPACE: Mapping[str, BaseDistribution] = {
+    name: IntDistribution(0, len(values) - 1)
+    if not isinstance(values[0], str)
+    else CategoricalDistribution(values)
+    for name, values in GENES.items()
+}
+
+
+METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
+    **{
+        name: lambda seed, problem, make=make: make(seed, lambda: problem)
+        for name, make in SAMPLERS.items()
+    },
+    "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
+    "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One run of a method.
+
+    Attributes:
+        shares: of the best known hypervolume, after each training.
+        seconds: that the method took to propose, all together.
+        infeasible: trainings beyond the limit.
+        repeats: trainings of a design that was trained before.
+    """
+
+    shares: Floats
+    seconds: float
+    infeasible: int
+    repeats: int
+
+
+def bench_samplers(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    trials: int,
+    *,
+    noise: float,
+    tight: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run methods and return medians over seeds, as plain data.
+
+    Args:
+        names: keys of `METHODS`.
+        seeds: of instances; the method's own seed is the same.
+        trials: trainings of each run.
+        noise: standard deviation that a training adds to Dice.
+        tight: whether parameters are limited to the 5th percentile of the space.
+        progress: called after each run.
+
+    Raises:
+        InvalidInput: a name is unknown.
+    """
+    for name in names:
+        if name not in METHODS:
+            known = ", ".join(METHODS)
+            raise InvalidInput(
+                f"samplers must be some of {known}, got {name!r}{nearest(name, METHODS)}"
+            )
+    runs: dict[str, list[Replay]] = {name: [] for name in names}
+    for seed in seeds:
+        instance = Instance(seed, noise, tight)
+        for name in names:
+            runs[name].append(replay(name, instance, trials))
+            progress("runs", sum(map(len, runs.values())), len(names) * len(seeds))
+    return {
+        "task": {"name": "synthetic", "noise": noise, "tight": tight, "trials": trials},
+        "seeds": list(seeds),
+        "samplers": {name: _summary(found) for name, found in runs.items()},
+        "to_match": {
+            name: _to_match(runs[OURS], found)
+            for name, found in runs.items()
+            if name != OURS and OURS in runs
+        },
+    }
+
+
+def search_tables(found: Mapping[str, Any]) -> list[Table]:
+    """Return what `bench_samplers` found as tables."""
+    samplers, seeds = found["samplers"], len(found["seeds"])
+    marks = list(next(iter(samplers.values()))["share"])
+    shares = (
+        (
+            name,
+            *(f"{row['share'][mark]:.3f}" for mark in marks),
+            f"{row['seconds_per_proposal']:.3f}",
+            str(row["infeasible"]),
+            str(row["repeats"]),
+        )
+        for name, row in samplers.items()
+    )
+    columns = ("sampler", *(f">{mark}" for mark in marks), ">s/proposal", ">infeasible", ">repeats")
+    title = f"Share of the best hypervolume over trainings, median of {seeds} seeds"
+    needed = (
+        (name, *(str(row[key] or "never") for key in ("median", "worst")))
+        for name, row in found["to_match"].items()
+    )
+    matched = table(
+        f"Trainings of {OURS} for what others end with", ("sampler", ">median", ">worst"), needed
+    )
+    return [table(title, columns, shares), *([matched] if found["to_match"] else [])]
+
+
+def replay(name: str, instance: Instance, trials: int) -> Replay:
+    """Run one method on one instance."""
+    sampler = METHODS[name](instance.seed, _problem(instance))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    designs, seconds = [], 0.0
+    for number in range(trials):
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            trial = study.ask(dict(_SPACE))
+        seconds += time.perf_counter() - began
+        design = _codes([trial.params])[0]
+        params = float(costs(design[None])[0, 0])
+        if instance.limit is not None:
+            trial.set_constraint("params", params / instance.limit - 1)
+        study.tell(trial, [instance.train(design, number), log(params)])
+        designs.append(design)
+    losses = instance.losses(np.array(designs))
+    return Replay(
+        np.cumsum(volume_gains(losses, np.zeros(2))) / instance.best,
+        seconds,
+        int((losses[:, 1] > 1e-12).sum()) if instance.limit else 0,
+        trials - len({design.tobytes() for design in designs}),
+    )
+
+
+def _problem(instance: Instance) -> Problem:
+    def cost(points: Sequence[Point]) -> Mapping[str, Floats]:
+        params, macs = costs(_codes(points)).T
+        return {"params": params, "macs": macs}
+
+    limits = {} if instance.limit is None else {"params": instance.limit}
+    return Problem(space=_SPACE, goals=[Goal(), Goal("params")], cost=cost, limits=limits)
+
+
+def _codes(points: Sequence[Point]) -> Codes:
+    """Return indices of values; ordered genes are indices already."""
+    rows = [
+        [GENES[name].index(value) if isinstance(value, str) else value for name, value in p.items()]
+        for p in ({name: point[name] for name in GENES} for point in points)
+    ]
+    return np.array(rows, dtype=np.intp).reshape(-1, len(GENES))
+
+
+def _summary(runs: Sequence[Replay]) -> dict[str, Any]:
+    shares = np.stack([run.shares for run in runs])
+    marks = [mark for mark in MARKS if mark <= shares.shape[1]]
+    quartiles = np.quantile(shares, [0.25, 0.5, 0.75], axis=0)
+    return {
+        "share": {mark: round(float(quartiles[1, mark - 1]), 4) for mark in marks},
+        "quartiles": {mark: quartiles[::2, mark - 1].round(4).tolist() for mark in marks},
+        "mean": {mark: round(float(shares[:, mark - 1].mean()), 4) for mark in marks},
+        "seconds_per_proposal": median(run.seconds for run in runs) / shares.shape[1],
+        "infeasible": sum(run.infeasible for run in runs),
+        "repeats": sum(run.repeats for run in runs),
+    }
+
+
+def _to_match(ours: Sequence[Replay], theirs: Sequence[Replay]) -> dict[str, Any]:
+    """Return after how many trainings ours had what theirs ended with; null: never."""
+    needed = [
+        next((i for i, share in enumerate(a.shares, 1) if share >= b.shares[-1]), None)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    ranked = sorted(needed, key=lambda n: n if n is not None else np.inf)
+    middle = ranked[(len(ranked) - 1) // 2 : len(ranked) // 2 + 1]
+    return {
+        "median": None if None in middle else median(n for n in middle if n is not None),
+        "worst": ranked[-1],
+        "each": needed,
+    }

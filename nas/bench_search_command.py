@@ -1,0 +1,52 @@
+"""The command that compares samplers; its heavy imports live inside."""
+
+import click
+
+from nas.prompt import echo_json, json_option
+
+_DEFAULT = "known-cost,tpe,nsga2,random"
+
+
+@click.command("search")
+@click.option("--task", type=click.Choice(["synthetic"]), default="synthetic", show_default=True,
+              help="What is searched.")  # fmt: skip
+@click.option("--samplers", default=_DEFAULT, show_default=True, help="Names, by commas.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, help="Where they begin.")
+@click.option("--trials", type=click.IntRange(1), default=200, show_default=True,
+              help="Trainings of each run.")  # fmt: skip
+@click.option("--noise", default=0.006, show_default=True, help="SD of a training's Dice.")
+@click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
+@json_option
+def bench_search(
+    task: str,
+    samplers: str,
+    seeds: int,
+    first_seed: int,
+    trials: int,
+    noise: float,
+    tight: bool,
+    as_json: bool,
+) -> None:
+    """Compare samplers on problems whose truth is known, without training.
+
+    Prints the median share of the best known hypervolume over trainings, and after how many of its
+    own trainings known-cost has what each other sampler ends with.
+    """
+    from nas.bench_search import bench_samplers, search_tables
+    from nas.progress import TerminalWatcher
+    from nas.tables import print_tables
+
+    with TerminalWatcher() as watcher:
+        found = bench_samplers(
+            samplers.split(","),
+            range(first_seed, first_seed + seeds),
+            trials,
+            noise=noise,
+            tight=tight,
+            progress=watcher.preparing,
+        )
+    if as_json:
+        echo_json(found)
+    else:
+        print_tables(*search_tables(found))

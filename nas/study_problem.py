@@ -1,0 +1,80 @@
+"""What the samplers have to know of a study of ours: its space, exact costs and limits."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import search_spaces
+from nas.conditions import find_conditions
+from nas.cost_table import CostTable
+from nas.costs import Costs
+from nas.dimensions import distributions
+from nas.genes import Conditions
+from nas.objectives import Limit, Objective
+from nas.pareto import Floats
+from nas.problem import Goal, Problem
+from search_spaces.core.arch import Arch
+from search_spaces.core.space import Point, Space
+
+_MEASURED = ("dice", "iou", "latency")
+
+
+@functools.cache
+def _conditions(space: str) -> Conditions:
+    return find_conditions(search_spaces.load(space))
+
+
+def study_problem(
+    space: Space,
+    arch_of: Callable[[Point], Arch],
+    costs_of: Callable[[Arch], Costs],
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    size: int,
+) -> Problem:
+    """Return what a study searches.
+
+    Args:
+        space: its space.
+        arch_of: decodes a point for the channels of its data.
+        costs_of: returns the traced costs of an arch, which take a while.
+        objectives: of the study.
+        limits: of the study.
+        size: side of the input, pixels.
+    """
+    wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
+    table = CostTable(size)
+
+    def cost_of(point: Point) -> Mapping[str, float]:
+        arch = arch_of(point)
+        params, macs = table.costs(arch)
+        exact: dict[str, float] = {"params": params, "macs": macs}
+        if "flops" in wanted:
+            exact["flops"] = 2 * macs
+        if "memory" in wanted:  # no sum over blocks
+            exact["memory"] = costs_of(arch).memory_mib
+        return exact
+
+    def cost(points: Sequence[Mapping[str, Any]]) -> Mapping[str, Floats]:
+        rows = [cost_of(point) for point in points]
+        return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
+
+    bounds: dict[str, float] = {}
+    for limit in limits:
+        name = limit.objective.name
+        bounds[name] = min(limit.bound, bounds.get(name, limit.bound))
+    return Problem(
+        space=distributions(space),
+        goals=[
+            Goal(None if o.name in _MEASURED else o.name, log=o.name == "latency")
+            for o in objectives
+        ],
+        cost=cost,
+        limits={name: bound for name, bound in bounds.items() if name not in _MEASURED},
+        measured_limits=[name for name in bounds if name in _MEASURED],
+        key=lambda point: arch_of(point).key,
+        conditions=_conditions(space.name),
+        dear=True,
+    )

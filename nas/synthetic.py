@@ -1,0 +1,185 @@
+"""A made-up search problem with known truth, to compare samplers in seconds.
+
+Twenty choices of a U-shaped network: width, block, depth of five stages, three kernels, the skip
+and the decoder, 2 x 10^12 designs. Parameters and multiply-adds follow exactly from them; Dice is a
+saturating map of main effects, 16 interactions of pairs and capacity, and each training adds noise.
+Every seed draws another instance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.pareto import Floats, front_mask, hypervolume
+
+Codes = NDArray[np.intp]  # one row per design, one index per gene
+
+STAGES = 5
+WIDTHS = (2, 4, 6, 8, 12, 16)  # times `_GROWTH`
+DEPTHS = (1, 2, 3)
+KERNELS = (3, 5, 7)
+BLOCKS = ("plain", "separable", "inverted", "bottleneck", "shuffle")
+SKIPS = ("add", "concat", "gate", "none")
+DECODERS = ("plain", "separable", "linear")
+_GROWTH = (1, 2, 4, 6, 8)
+_PAIRS = 16
+_WORST, _BEST = 0.5, 0.9  # of Dice
+
+GENES: Mapping[str, tuple[int | str, ...]] = {
+    **{f"width_{i}": WIDTHS for i in range(1, STAGES + 1)},
+    **{f"block_{i}": BLOCKS for i in range(1, STAGES + 1)},
+    **{f"depth_{i}": DEPTHS for i in range(1, STAGES + 1)},
+    "kernel_top": KERNELS,
+    "kernel_deep": KERNELS,
+    "kernel_decoder": KERNELS,
+    "skip": SKIPS,
+    "decoder": DECODERS,
+}
+_SIZES = np.array([len(values) for values in GENES.values()])
+_NAMES = list(GENES)
+_ORDERED = [not isinstance(values[0], str) for values in GENES.values()]
+
+
+def costs(codes: Codes) -> Floats:
+    """Return parameters and multiply-adds (at 64 x 64 pixels) of designs.
+
+    Shape: (n, 20) -> (n, 2)
+    """
+    genes = dict(zip(_NAMES, codes.T, strict=True))
+    widths = [np.array(WIDTHS)[genes[f"width_{i + 1}"]] * _GROWTH[i] for i in range(STAGES)]
+    side = {n: np.array(KERNELS)[genes[f"kernel_{n}"]] ** 2.0 for n in ("top", "deep", "decoder")}
+    params = macs = np.zeros(len(codes))
+    before = np.full(len(codes), 3.0)
+    for i, width in enumerate(widths):
+        kernel = side["top" if i < 2 else "deep"]
+        one = np.stack([
+            kernel * width**2,
+            width * (kernel + width),
+            2 * width * (kernel + 2 * width),
+            width * (width + kernel * width / 4),
+            width * (kernel + width / 2),
+        ])  # fmt: skip
+        depth = np.array(DEPTHS)[genes[f"depth_{i + 1}"]]
+        stage = before * width + depth * one[genes[f"block_{i + 1}"], np.arange(len(codes))]
+        params, macs = params + stage, macs + stage * 64**2 / 4**i
+        before = width
+    kernel = side["decoder"]
+    for i in range(STAGES - 1):
+        low, high = widths[i], widths[i + 1]
+        joined = low * np.array([1, 2, 1.5, 1])[genes["skip"]]
+        one = np.stack([kernel * joined * low, joined * (kernel + low), joined * low])
+        stage = high * low + one[genes["decoder"], np.arange(len(codes))]
+        params, macs = params + stage, macs + stage * 64**2 / 4**i
+    return np.stack([params, macs], axis=1)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One draw of the problem.
+
+    Attributes:
+        seed: of the draw.
+        noise: standard deviation that a training's seed adds to Dice.
+        tight: whether parameters are limited to the 5th percentile of the space.
+    """
+
+    seed: int
+    noise: float = 0.006
+    tight: bool = False
+
+    def dice(self, codes: Codes) -> Floats:
+        """Return the true Dice of designs.
+
+        Shape: (n, 20) -> (n,)
+        """
+        return _WORST + (_BEST - _WORST) / (1 + np.exp(-1.2 * self._merit(codes)))
+
+    def train(self, codes: Codes, training: int) -> float:
+        """Return the noisy Dice of one design; trainings of the same number share their luck."""
+        luck = np.random.default_rng([self.seed, 1, training]).normal()
+        return float(np.clip(self.dice(codes[None])[0] + self.noise * luck, 0, 1))
+
+    @cached_property
+    def limit(self) -> float | None:
+        """Most parameters that a design may have; None: any number."""
+        return float(np.quantile(self._crowd[1][:, 0], 0.05)) if self.tight else None
+
+    @cached_property
+    def best(self) -> float:
+        """Hypervolume of a noise-free evolution of 400 generations."""
+        rng = np.random.default_rng([self.seed, 2])
+        front = self._crowd[0]
+        for _ in range(400):
+            front = front[self._on_front(front)]
+            mothers, fathers = front[rng.integers(len(front), size=(2, 200))]
+            children = np.where(rng.random(mothers.shape) < 0.3, fathers, mothers)
+            moved = rng.random(children.shape) < rng.choice([1, 2, 4], (200, 1)) / len(_SIZES)
+            children = np.where(moved, rng.integers(_SIZES, size=children.shape), children)
+            front = np.unique(np.vstack([front, children]), axis=0)
+        return self.volume(front)
+
+    def volume(self, codes: Codes) -> float:
+        """Return the true hypervolume of designs; those beyond the limit add nothing."""
+        return hypervolume(self.losses(codes), np.zeros(2))
+
+    def losses(self, codes: Codes) -> Floats:
+        """Return loss columns whose worst value is 0: missing Dice and log-parameters.
+
+        Shape: (n, 20) -> (n, 2)
+        """
+        top = self.limit or float(self._crowd[1][:, 0].max())
+        return np.stack([_WORST - self.dice(codes), np.log(costs(codes)[:, 0]) - log(top)], axis=1)
+
+    @cached_property
+    def _crowd(self) -> tuple[Codes, Floats]:
+        rng = np.random.default_rng([self.seed, 3])
+        codes = rng.integers(_SIZES, size=(20_000, len(_SIZES)))
+        return codes, costs(codes)
+
+    def _on_front(self, codes: Codes) -> NDArray[np.bool_]:
+        losses = self.losses(codes)
+        front = front_mask(losses, ["minimize", "minimize"])
+        within = (losses < 0).all(1)
+        return front & within if (front & within).any() else front
+
+    @cached_property
+    def _effects(self) -> tuple[list[Floats], list[tuple[int, int, Floats]]]:
+        """Draw main effects, each of mean 0, and interactions."""
+        rng = np.random.default_rng([self.seed, 0])
+        strength = rng.gamma(1.0, size=len(_SIZES))
+        main = []
+        for size, ordered, scale in zip(_SIZES, _ORDERED, strength, strict=True):
+            effect = rng.normal(size=size)
+            if ordered:  # more is better, with a bend
+                place = np.linspace(-1, 1, size)
+                effect = place * rng.normal(0.7, 0.7) + 0.7 * rng.normal() * place**2
+            main.append(scale * (effect - effect.mean()))
+        pairs = []
+        for _ in range(_PAIRS):
+            i, j = rng.choice(len(_SIZES), 2, replace=False)
+            table = rng.normal(size=(_SIZES[i], _SIZES[j]))
+            pairs.append((int(i), int(j), table - table.mean(0) - table.mean(1, keepdims=True)))
+        return main, pairs
+
+    def _raw(self, codes: Codes) -> tuple[Floats, Floats]:
+        main, pairs = self._effects
+        alone = sum(effect[codes[:, i]] for i, effect in enumerate(main))
+        joint = sum(table[codes[:, i], codes[:, j]] for i, j, table in pairs)
+        return np.asarray(alone), np.asarray(joint)
+
+    @cached_property
+    def _scales(self) -> Floats:
+        codes, cost = self._crowd
+        alone, joint = self._raw(codes)
+        capacity = np.log(cost[:, 0])
+        return np.array([alone.std(), joint.std(), capacity.mean(), capacity.std()])
+
+    def _merit(self, codes: Codes) -> Floats:
+        alone, joint = self._raw(codes)
+        main_sd, pair_sd, middle, width = self._scales
+        capacity = np.tanh((np.log(costs(codes)[:, 0]) - middle) / width / 2) * 2
+        return np.asarray(alone / main_sd + 0.6 * joint / pair_sd + 0.6 * capacity - 0.5)

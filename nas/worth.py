@@ -1,0 +1,120 @@
+"""What the results of a search say of any candidate: predicted losses and expected gain."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from nas.cost_book import CostBook
+from nas.gain import expected_gain
+from nas.genes import Codes, Genes
+from nas.history import History
+from nas.pareto import Floats, front_mask
+from nas.problem import Problem
+from nas.surrogate import Inputs, Parameters, Surrogate
+
+Fit = Callable[[str, Inputs, Floats, Floats], Parameters]
+
+_FACTOR = 2.0  # difference of two log-costs that the models take for a large one
+_MOST = 800  # results that a model is built on
+
+
+class Worth:
+    """Models of everything that is measured, and the front that they predict.
+
+    Args:
+        problem: what is searched.
+        genes: of its space.
+        book: of its exact costs.
+        history: its results, `START` or more.
+        signs: per objective, -1 where it is maximised, else 1.
+        fit: returns the kernel parameters of a named model.
+
+    Attributes:
+        front: predicted best of the results and the points under way.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        genes: Genes,
+        book: CostBook,
+        history: History,
+        signs: Sequence[float],
+        fit: Fit,
+    ) -> None:
+        self._problem, self._genes, self._book = problem, genes, book
+        self._signs, self._fit = signs, fit
+        done = history.complete
+        codes, waiting = genes.encode(done.points), genes.encode(history.pending)
+        inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
+        self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
+        self._models: dict[int, Surrogate] = {}
+        for i, goal in enumerate(problem.goals):
+            if goal.cost is None:
+                values = signs[i] * (np.log(done.values[:, i]) if goal.log else done.values[:, i])
+                model = self._model(f"goal {i}", inputs, values, done.counts)
+                self._models[i] = model.believe(pending) if len(pending) else model
+        self._limits = [
+            model for name in problem.measured_limits if (model := self._limit(name, history))
+        ]
+        every = np.vstack([codes, waiting])
+        losses, _ = self._losses(every, book.exact(every))
+        mask = front_mask(losses, ["minimize"] * losses.shape[1])
+        self.front, self._levels, self._corner = every[mask], losses[mask], self._reference(losses)
+
+    def gain(self, codes: Codes, cost: Floats) -> Floats:
+        """Return the expected hypervolume gain, times the chance to keep the measured limits.
+
+        Shape: (n, genes), (n, costs) -> (n,)
+        """
+        gains = expected_gain(self._levels, self._corner, *self._losses(codes, cost))
+        for model in self._limits:
+            mean, sd = model.predict(self._inputs(codes, cost))
+            gains = gains * ndtr(-mean / sd)
+        return gains
+
+    def _losses(self, codes: Codes, cost: Floats) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of what is minimised, one column per objective."""
+        inputs = self._inputs(codes, cost)
+        means, sds = np.empty((2, len(codes), len(self._costs)))
+        for i, column in enumerate(self._costs):
+            if column is None:
+                means[:, i], sds[:, i] = self._models[i].predict(inputs)
+            else:
+                means[:, i], sds[:, i] = self._signs[i] * cost[:, column], 0.0
+        return means, sds
+
+    def _reference(self, losses: Floats) -> Floats:
+        """Return the worst of each column, or the limit of a cost."""
+        corner = losses.max(0)
+        for i, goal in enumerate(self._problem.goals):
+            if goal.cost in self._problem.limits:
+                corner[i] = self._signs[i] * np.log(self._problem.limits[goal.cost])
+        return np.asarray(corner)
+
+    def _inputs(self, codes: Codes, cost: Floats) -> Inputs:
+        return Inputs(self._genes.canonical(codes), cost / _FACTOR)
+
+    def _limit(self, name: str, history: History) -> Surrogate | None:
+        """Return a model of log(value / limit), None while too little was measured."""
+        found = history.excess.get(name)
+        rows: NDArray[np.intp] = np.flatnonzero(found.values[:, 0]) if found else np.array([], int)
+        if found is None or len(rows) < 2:
+            return None
+        codes = self._genes.encode([found.points[row] for row in rows])
+        values = np.log1p(found.values[rows, 0])
+        inputs = self._inputs(codes, self._book.exact(codes))
+        return self._model(f"limit {name}", inputs, values, found.counts[rows])
+
+    def _model(self, name: str, inputs: Inputs, values: Floats, counts: Floats) -> Surrogate:
+        """Return the model of all results; of many, the best and an even choice of the others."""
+        parameters = self._fit(name, inputs, values, counts)
+        if len(values) > _MOST:
+            order = np.argsort(values, kind="stable")
+            others = order[_MOST // 2 :]
+            step = np.linspace(0, len(others) - 1, _MOST - _MOST // 2).round().astype(np.intp)
+            rows = np.sort(np.append(order[: _MOST // 2], others[step]))
+            inputs, values, counts = inputs[rows], values[rows], counts[rows]
+        return Surrogate(self._genes.similarity, parameters, inputs, values, counts)

@@ -1,0 +1,49 @@
+"""The comparison of samplers: its figures by hand, and a small run of the command."""
+
+import numpy as np
+import pytest
+
+from nas.bench_search import Replay, _summary, _to_match, bench_samplers
+from primitives.core.errors import InvalidInput
+from tests.commands import run, run_json
+
+
+def replay_of(*shares: float) -> Replay:
+    return Replay(np.array(shares), seconds=2.0, infeasible=1, repeats=0)
+
+
+def test_trainings_to_match_are_counted_per_seed() -> None:
+    ours = [replay_of(0.1, 0.5, 0.9), replay_of(0.3, 0.4, 0.5), replay_of(0.2, 0.2, 0.2)]
+    theirs = [replay_of(0.1, 0.2, 0.5), replay_of(0.1, 0.1, 0.2), replay_of(0.1, 0.2, 0.3)]
+    assert _to_match(ours, theirs) == {"median": 2, "worst": None, "each": [2, 1, None]}
+    assert _to_match(ours[:2], theirs[:2]) == {"median": 1.5, "worst": 2, "each": [2, 1]}
+
+
+def test_shares_are_medians_over_seeds() -> None:
+    found = _summary([replay_of(*[0.2] * 10), replay_of(*[0.4] * 10), replay_of(*[0.9] * 10)])
+    assert (found["share"], found["mean"]) == ({10: 0.4}, {10: 0.5})
+    assert (found["seconds_per_proposal"], found["infeasible"]) == (0.2, 3)
+
+
+def test_the_command_prints_the_same_for_the_same_seeds() -> None:
+    command = "bench search --samplers known-cost,random,stratified --seeds 1 --trials 15 --tight"
+    found = run_json(command)
+    assert set(found["samplers"]) == {"known-cost", "random", "stratified"}
+    assert set(found["samplers"]["random"]["share"]) == {"10"}
+    for name in ("known-cost", "stratified"):  # both know the limit
+        assert (found["samplers"][name]["infeasible"], found["samplers"][name]["repeats"]) == (0, 0)
+    assert found["samplers"]["random"]["infeasible"] > 10
+    assert set(found["to_match"]["random"]) == {"median", "worst", "each"}
+    again = run_json(command)
+    assert again["samplers"]["known-cost"]["share"] == found["samplers"]["known-cost"]["share"]
+
+
+def test_without_json_it_prints_tables() -> None:
+    text = run("bench search --samplers random --seeds 1 --trials 10").stdout
+    assert text.split()[:5] == ["Share", "of", "the", "best", "hypervolume"]
+    assert "sampler     10  s/proposal  infeasible  repeats\n" in text
+
+
+def test_unknown_samplers_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"samplers must be some of .*, got 'tpee'"):
+        bench_samplers(["tpee"], [0], 1, noise=0.0, tight=False, progress=lambda *_: None)
