@@ -129,7 +129,7 @@ MISUSES = {
     "bench --size 100": "size must be a multiple of 32 for space 'lgms', got 100; 96 would do",
     "bench --threads 0": "invalid value for '--threads': 0 is not in the range x>=1; "
     "see `nas bench --help`",
-    "bench blokcs": "no such command 'blokcs'; see `nas bench --help`",
+    "bench blokcs": "no such command 'blokcs'; did you mean 'blocks'?; see `nas bench --help`",
     "bench blocks --block mkri": "block must be one of BLOCKS, got 'mkri'; did you mean 'mkir'?",
     "bench blocks --repeats 1": "invalid value for '--repeats': 1 is not in the range x>=2; "
     "see `nas bench blocks --help`",
