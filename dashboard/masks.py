@@ -111,7 +111,7 @@ def _guess(net: nn.Module, picture: Picture, handle: StudyHandle) -> Tensor:
     x = normalise(picture.image[None], prepared.mean, prepared.std)
     with DeviceSlot(_CPU) as slot, slot.shared():
         logits = predict(net, x, size=prepared.size, fit=prepared.fit)
-    return labels(logits)[0, *map(slice, picture.size)]
+    return labels(logits)[0][tuple(map(slice, picture.size))]
 
 
 def _slice(image: Tensor, truth: Tensor, guess: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log
 from statistics import median
 from typing import Any
@@ -40,11 +41,14 @@ _SPACE: Mapping[str, BaseDistribution] = {
 }
 
 
+def _named(
+    make: Callable[[int, Callable[[], Problem]], BaseSampler], seed: int, problem: Problem
+) -> BaseSampler:
+    return make(seed, lambda: problem)
+
+
 METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
-    **{
-        name: lambda seed, problem, make=make: make(seed, lambda: problem)
-        for name, make in SAMPLERS.items()
-    },
+    **{name: partial(_named, make) for name, make in SAMPLERS.items()},
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
 }

@@ -120,7 +120,8 @@ class KnownCostSampler(PointSampler):
                 best, best_score = codes[row], exact
             if not self.problem.dear or worth is None:
                 break
-        return codes[order[0]] if best is None else best
+        chosen: Codes = codes[order[0]] if best is None else best
+        return chosen
 
     def _parameters(self, name: str, inputs: Inputs, values: Floats, counts: Floats) -> Parameters:
         """Return kernel parameters, fitted on the first results; anew each time they grow by 10 %.

@@ -69,7 +69,7 @@ class Samples:
     @property
     def sizes(self) -> list[tuple[int, ...]]:
         """Height and width of each picture; depth, height and width of each volume."""
-        sides = (self.heights, self.widths)
+        sides: tuple[Tensor, ...] = (self.heights, self.widths)
         sides = sides if self.depths is None else (self.depths, *sides)
         return list(zip(*(axis.tolist() for axis in sides), strict=True))
 
@@ -111,8 +111,8 @@ def read_samples(
     masks = torch.zeros(len(read), *frame, dtype=torch.uint8)
     for k, (image, mask, _) in enumerate(read):
         filled = tuple(slice(side) for side in mask.shape)
-        images[k, :, *filled] = image
-        masks[k, *filled] = mask
+        images[k][(slice(None), *filled)] = image
+        masks[k][filled] = mask
     *depths, heights, widths = (axis.contiguous() for axis in torch.tensor(sizes).unbind(1))
     stems = tuple(pair.stem for pair in pairs)
     return Samples(images, masks, heights, widths, stems, *depths)

@@ -7,7 +7,7 @@ its loops unrolled, and its parameters have the names that they have there.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from textwrap import indent
 from typing import Any
@@ -22,7 +22,7 @@ from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.layouts import pairs
 from search_spaces.core.network import Step, build
 
-_PORTABLE = {
+_PORTABLE: Mapping[int, tuple[Callable[..., Any], ...]] = {
     2: (read_weights, read_image, segment, write_mask),
     3: (read_weights, read_volume, segment_volume, write_labels),
 }

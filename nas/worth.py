@@ -57,7 +57,7 @@ class Worth:
                 model = self._model(f"goal {i}", inputs, values, done.counts)
                 self._models[i] = model.believe(pending) if len(pending) else model
         self._limits = [
-            model for name in problem.measured_limits if (model := self._limit(name, history))
+            limit for name in problem.measured_limits if (limit := self._limit(name, history))
         ]
         every = np.vstack([codes, waiting])
         losses, _ = self._losses(every, book.exact(every))
@@ -90,7 +90,7 @@ class Worth:
         """Return the worst of each column, or the limit of a cost."""
         corner = losses.max(0)
         for i, goal in enumerate(self._problem.goals):
-            if goal.cost in self._problem.limits:
+            if goal.cost is not None and goal.cost in self._problem.limits:
                 corner[i] = self._signs[i] * np.log(self._problem.limits[goal.cost])
         return np.asarray(corner)
 

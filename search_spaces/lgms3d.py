@@ -35,7 +35,7 @@ def _released(
     )
 
 
-_WIDE = {"width": 32, "growth": "1-2-4-5-8"}
+_WIDE: Point = {"width": 32, "growth": "1-2-4-5-8"}
 
 SPACE = Space(
     name="lgms3d",

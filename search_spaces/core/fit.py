@@ -6,6 +6,7 @@ A layout is walked as `network` does, but with the channels of the maps alone.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from primitives.core.contract import Value, find_block
 from search_spaces.core.arch import Arch, BlockSpec, Stage
@@ -84,7 +85,7 @@ class _Walk:
         output: str = "x",
     ) -> None:
         channels = tuple(self.channels[name] for name in inputs)
-        channels += (width,) * (width is not None)
+        channels += () if width is None else (width,)
         left = _left(spec, channels)
         if not left:
             raise _Refused(layer)
@@ -142,7 +143,8 @@ def _cured(arch: Arch, place: _Place) -> Arch:
         assert stage.block != BLOCK, place
         stage = replace(stage, block=BLOCK)
     stages[place.index] = stage
-    return replace(arch, **{place.side: tuple(stages)})
+    changed: dict[str, Any] = {place.side: tuple(stages)}
+    return replace(arch, **changed)
 
 
 def _settled(arch: Arch, walks: Sequence[_Walk]) -> Arch:
@@ -165,7 +167,7 @@ def _settled(arch: Arch, walks: Sequence[_Walk]) -> Arch:
         attention, after = of("attention", stage.attention), of("after", stage.after)
         return replace(stage, block=block, attention=tuple(attention), after=tuple(after))
 
-    sides = {
+    sides: dict[str, Any] = {
         side: tuple(settle(side, i, stage) for i, stage in enumerate(getattr(arch, side)))
         for side in ("encoder", "decoder")
     }

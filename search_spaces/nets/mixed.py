@@ -51,7 +51,7 @@ def _resizes(role: str, ndim: int) -> Mapping[str, tuple[BlockSpec, Resizes]]:
     elif ndim == 2:  # Rolling-UNet, whose second stage names that of the arch
         deep = BlockSpec.of("embedding-linear")
         once, twice = (BlockSpec.of("conv-linear", convs=n) for n in (1, 2))
-        plan = (once, lambda n: [deep, once, *[twice] * (n - 2)])
+        plan: tuple[BlockSpec, Resizes] = (once, lambda n: [deep, once, *[twice] * (n - 2)])
         found["embedding-linear, conv-linear"] = plan
     return found
 
