@@ -80,7 +80,9 @@ def baselines(name: str | None, as_json: bool) -> None:
 @click.option(
     "--recipe", help="How to train: fast, fast-ema, fast3d, ultralight.  [default: fast, fast3d]"
 )
-@click.option("--sampler", help="Who proposes: tpe, nsga2, random ...  [default: tpe]")
+@click.option(
+    "--sampler", help="known-cost, tpe, nsga2, nsga3, gp, random or local.  [default: tpe]"
+)
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")
