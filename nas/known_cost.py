@@ -15,6 +15,8 @@ expected hypervolume improvement: see `nas.gain`. State is the study's trials al
 study goes on as if it had never stopped.
 """
 
+from itertools import islice
+
 import numpy as np
 from numpy.random import Generator
 from optuna.study import Study, StudyDirection
@@ -32,7 +34,8 @@ from nas.worth import Worth
 START = 10
 _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
-_SHORTLIST = 12  # candidates whose exact costs are measured where that is dear
+_SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
+_CHECKED = 60  # the most whose exact costs are measured for one proposal there
 
 
 class KnownCostSampler(PointSampler):
@@ -105,21 +108,19 @@ class KnownCostSampler(PointSampler):
         fewer if none of the rest can be expected to do better.
         """
         order = np.argsort(-scores, kind="stable")
-        best, best_score, checked = None, -np.inf, 0
-        for row in order:
-            if best is not None and (checked >= _SHORTLIST or best_score >= scores[row]):
+        dear, best, best_score, within = self.problem.dear, None, -np.inf, 0
+        new = (row for row in order if self.key(self.genes.decode(codes[row])) not in history.known)
+        for row in islice(new, _CHECKED if dear else None):
+            if best is not None and (within >= _SHORTLIST or best_score >= scores[row]):
                 break
-            if self.key(self.genes.decode(codes[row])) in history.known:
-                continue
-            cost = self._book.exact(codes[row : row + 1])
+            one = codes[row : row + 1]
+            cost = self._book.exact(one)
             if self._excess(cost)[0] > 0:
                 continue
-            checked += 1
-            exact = worth.gain(codes[row : row + 1], cost)[0] if worth else scores[row]
+            within += 1
+            exact = worth.gain(one, cost)[0] if worth and dear else scores[row]
             if best is None or exact > best_score:
                 best, best_score = codes[row], exact
-            if not self.problem.dear or worth is None:
-                break
         chosen: Codes = codes[order[0]] if best is None else best
         return chosen
 

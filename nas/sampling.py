@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
@@ -21,30 +22,28 @@ from primitives.core.errors import InvalidInput, nearest
 _POPULATION = 20  # Optuna's 50 is more than most searches train
 
 
+def _quiet(make: Callable[..., BaseSampler], **options: Any) -> BaseSampler:
+    """Make a sampler that Optuna calls experimental, in part or as a whole."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return make(**options)
+
+
 def _tpe(seed: int) -> BaseSampler:
     """Multivariate tree-structured Parzen estimator.
 
     Source: Bergstra et al., NeurIPS 2011; Falkner et al., ICML 2018.
     Running trials count as bad ones, so that parallel proposals spread.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, group, constant_liar
-        return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-
-
-def _gp(seed: int) -> BaseSampler:
-    """Optuna's own Gaussian process, which takes seconds for a proposal from 100 trials on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return GPSampler(seed=seed)
+    return _quiet(TPESampler, multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
 SAMPLERS: Mapping[str, Callable[[int, Callable[[], Problem]], BaseSampler]] = {
     "known-cost": lambda seed, problem: KnownCostSampler(problem(), seed=seed),
     "tpe": lambda seed, _: _tpe(seed),
     "nsga2": lambda seed, _: NSGAIISampler(population_size=_POPULATION, seed=seed),
-    "nsga3": lambda seed, _: NSGAIIISampler(population_size=_POPULATION, seed=seed),
-    "gp": lambda seed, _: _gp(seed),
+    "nsga3": lambda seed, _: _quiet(NSGAIIISampler, population_size=_POPULATION, seed=seed),
+    "gp": lambda seed, _: _quiet(GPSampler, seed=seed),  # seconds a proposal from 100 trials on
     "random": lambda seed, _: RandomSampler(seed=seed),
     "local": lambda seed, problem: FrontMutationSampler(problem(), seed=seed),
 }

@@ -2,6 +2,7 @@
 
 from nas.conditions import find_conditions
 from search_spaces import load
+from tests.nas.searches import SPACE
 
 
 def test_stages_that_are_absent_and_gates_without_kernels_are_found() -> None:
@@ -10,3 +11,7 @@ def test_stages_that_are_absent_and_gates_without_kernels_are_found() -> None:
     expected = {name: ("levels", frozenset({4})) for name in off}
     expected["gate_kernel"] = ("gate", frozenset({"add", "ag"}))
     assert find_conditions(load("ultralight")) == expected
+
+
+def test_a_dimension_that_never_has_an_effect_is_always_off() -> None:
+    assert find_conditions(SPACE) == {"idle": ("width", frozenset({4, 8, 12}))}

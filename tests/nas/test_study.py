@@ -12,6 +12,7 @@ from nas.costs import measure_costs
 from nas.dimensions import suggest
 from nas.handle import StudyHandle, open_storage
 from nas.records import count_states
+from nas.sampling import SAMPLERS
 from nas.settings import StudyMismatch
 from nas.study import StudyDriver
 from primitives.core.errors import InvalidInput
@@ -397,3 +398,23 @@ def test_trials_in_training_are_not_lost_by_a_larger_total(driver_of: Opener) ->
     assert not driver.finished
     assert wanted(driver).number == left.number
     assert driver.finished
+
+
+def test_known_cost_wastes_no_proposal(driver_of: Opener) -> None:
+    limit = f"params<={params(8, 3) / 1e3}k"
+    driver = driver_of(trials=6, sampler="known-cost", constraints=(limit,))
+    trained = {train(driver, dice=0.5 + 0.01 * i).arch.key for i in range(6)}
+    assert trained == {decode(point(w, d)).key for w in (4, 8) for d in (1, 2, 3)}
+    assert states(driver) == {"complete": 6}
+    assert driver.proposals == 6
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_study_goes_on_with_the_sampler_that_it_was_made_with(
+    driver_of: Opener, sampler: str
+) -> None:
+    for trials in (2, 4):
+        driver = driver_of(trials=trials, sampler=sampler)
+        while not driver.finished:
+            train(driver)
+    assert states(driver)["complete"] == 4
