@@ -75,11 +75,12 @@ class Sync:
     def run(self) -> int:
         """Write what is missing; return how many trials got their note."""
         self._write_study()
+        trials = self.handle.trials()  # before the numbers: a search beside us adds trials
         ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
         attrs = self.storage.get_study_system_attrs(self.study._study_id)
         new = [
             trial
-            for trial in self.handle.trials()
+            for trial in trials
             if trial.state != "running" and f"dashboard:{ids[trial.number]}:note_ver" not in attrs
         ]
         for trial in new:
