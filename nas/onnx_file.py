@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from search_spaces.core.arch import Arch
 
@@ -22,10 +23,13 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
         path: of the file.
         facts: kept in the file's metadata, each as JSON unless it is text.
     """
-    free = torch.export.Dim.DYNAMIC
     # Tracing fixes sides of 1, so the deepest feature map must be larger.
     sides = [k * arch.multiple for k in (2, 3, 4)[: arch.ndim]]
     example = torch.zeros(2, arch.in_channels, *sides)
+    # Sides that are known to divide stay exact through every halving and cutting of patches.
+    free = {0: Dim("images")} | {
+        axis: arch.multiple * Dim(f"parts_{axis}") for axis in range(2, example.ndim)
+    }
     program = torch.onnx.export(
         net,
         (example,),
@@ -34,7 +38,7 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
         opset_version=OPSET,
         input_names=["image"],
         output_names=["logits"],
-        dynamic_shapes=(dict.fromkeys((0, *range(2, example.ndim)), free),),
+        dynamic_shapes=(free,),
     )
     assert program is not None
     for node in program.model.graph:

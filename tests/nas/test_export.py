@@ -253,17 +253,8 @@ def test_onnx_runtime_agrees_at_any_batch_and_size(tmp_path: Path, changes: dict
     assert str(Path(nas.export.__file__).parents[1]).encode() not in path.read_bytes()
 
 
-UNKNOWN = pytest.mark.xfail(
-    reason="torch cannot divide sides that a stem has halved, where a block cuts patches of them",
-    strict=True,
-)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param("mixed", marks=UNKNOWN), "ultralight"],
-)
+@pytest.mark.parametrize("name", ["mixed", "ultralight"])
 def test_random_networks_of_the_spaces_of_images_survive_onnx(tmp_path: Path, name: str) -> None:
     space, rng = search_spaces.load(name), random.Random(11)
     for i in range(3):
