@@ -29,17 +29,17 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy per pixel, weighted by 1 / root of the class's share of the batch.
+    """Return the cross-entropy per pixel, weighted by the class's share of the batch to the -3/4.
 
-    Halfway between all pixels alike, where small nets predict background alone for many epochs, and
-    all classes alike, where they predict too much foreground. Weights have mean 1 over the pixels.
+    Between all pixels alike, where small nets predict background alone for many epochs, and all
+    classes alike, where they predict too much foreground. Weights have mean 1 over the pixels.
 
     Shape: (N, K, H, W), (N, H, W) integer labels -> ()
     """
     if logits.shape[1] == 1:  # the sigmoid as a softmax over background and foreground
         logits = torch.cat([torch.zeros_like(logits), logits], 1)
     counts = torch.bincount(target.flatten().long(), minlength=logits.shape[1])
-    weight = counts.clamp_min(1).to(logits.dtype).rsqrt()
+    weight = counts.clamp_min(1).to(logits.dtype).pow(-0.75)
     return F.cross_entropy(logits, target.long(), weight)
 
 

@@ -1,10 +1,9 @@
 """The embedded data set: synthetic ultrasound with lesions among distractors that look alike.
 
 Lesions and distractors share intensity, contrast, sizes, and smooth and star-shaped borders; each
-has a fine or a coarse texture. Only its form tells them apart: lesions are streaky, in a direction
-of their own, distractors blotchy. So a network needs filters for streaks of both wavelengths in
-every direction, and finds borders only through the whole object; shading, blur and speckle hide
-the easy cues.
+has a texture, fine to coarse. Only its form tells them apart: lesions are streaky, in a direction
+of their own, distractors blotchy. Finding objects is soon learned; telling lesions takes filters for
+streaks of every wavelength in every direction. Shading, blur and speckle hide the easy cues.
 
 Every length is a share of the side, so any side gives the same task. Image `i` is a pure function
 of (seed, side, i); the random stream is PCG64. Sine, exponential and FFT may round differently on
@@ -20,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from primitives.core.errors import InvalidInput
 
-VERSION = 2  # raise whenever any pixel changes: fingerprints contain it
+VERSION = 3  # raise whenever any pixel changes: fingerprints contain it
 SEED = 0  # the data set is the same for every study
 TRAIN, VAL, TEST = 160, 40, 40
 SHORTEST = 32
@@ -28,9 +27,9 @@ SHORTEST = 32
 RADIUS = (0.055, 0.30)  # of an object, share of the side, log-uniform
 LESIONS = (1, 3)  # per image, both ends included
 DISTRACTORS = (2, 5)
-DARKNESS = (0.08, 0.20)  # of an object against the tissue; full range is 1
-TEXTURE = 0.17  # standard deviation inside objects
-WAVES = (8, 17)  # of a coarse and a fine texture, per side
+DARKNESS = (0.16, 0.30)  # of an object against the tissue; full range is 1
+TEXTURE = 0.18  # standard deviation inside objects
+WAVES = (6, 10, 17)  # of a texture, per side, from coarse to fine
 WOBBLE = 0.15  # largest change of their logarithm
 SPECKLE = 0.11  # standard deviation of the multiplicative noise
 BLUR = 0.006  # of the scanner, share of the side; twice that sideways

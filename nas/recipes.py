@@ -54,9 +54,9 @@ class Recipe:
 
 _FAST = Recipe(
     source="ours: short plans on small sets",
-    version=2,
+    version=3,
     loss="balanced-ce+dice",
-    lr=6e-3,
+    lr=5e-3,
     weight_decay=1e-2,
     warmup=0.1,
     cosine=True,
@@ -76,12 +76,12 @@ _FAST = Recipe(
 
 RECIPES: Mapping[str, Recipe] = {
     "fast": _FAST,
-    "fast-ema": replace(_FAST, source="ours: fast, with averaged weights", version=1, ema=0.99),
+    "fast-ema": replace(_FAST, source="ours: fast, with averaged weights", version=2, ema=0.99),
     # Of the changes in geometry volumes have flips alone.
     "fast3d": replace(
         _FAST,
         source="ours: short plans on small sets of volumes",
-        version=1,
+        version=2,
         batch=4,
         augment=replace(_FAST.augment, quarter_turns=False, scale=0.0),
     ),

@@ -92,12 +92,12 @@ def test_a_gradient_step_reduces_every_loss(name):
         assert LOSSES[name](logits - step, target) < before
 
 
-def test_balanced_cross_entropy_weighs_pixels_by_the_root_of_their_share():
-    """1 of 4 pixels is foreground: weights 2 to 2 / root 3, so 2 : 1.1547, divided by their sum."""
+def test_balanced_cross_entropy_weighs_pixels_by_their_share_to_the_minus_three_quarters():
+    """1 of 4 pixels is foreground: it weighs 3 ** 0.75 times as much as each of the others."""
     logits, target = torch.tensor([[[[2.0, 0.0], [0.0, 0.0]]]]), torch.tensor([[[1, 0], [0, 0]]])
     hit, miss = math.log(1 + math.exp(-2)), math.log(2)
-    other = 2 / math.sqrt(3)
-    expected = (2 * hit + 3 * other * miss) / (2 + 3 * other)
+    ratio = 3**0.75
+    expected = (ratio * hit + 3 * miss) / (ratio + 3)
     assert balanced_cross_entropy(logits, target).item() == pytest.approx(expected)
     both = torch.cat([torch.zeros_like(logits), logits], 1)
     assert balanced_cross_entropy(both, target).item() == pytest.approx(expected)
