@@ -101,6 +101,10 @@ class Candidate:
         self.training.save(self.task.checkpoint(self.arch))
         return epoch
 
+    def settled_loss(self) -> float:
+        """Return what candidates are compared by before the end of their budget."""
+        return self.training.settled_loss()
+
     def latency(self) -> Latency:
         """Return the latency, measured once, while no training of ours runs on the device."""
         if self._latency is None:

@@ -13,10 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from nas.data import Prepared
+from nas.early_stop import EarlyStop, Rung
 from nas.evaluation import Evaluation
 from nas.objectives import Limit, Objective, find_objectives, parse_limit
 from nas.pareto import front_mask
 from nas.records import Trial
+from nas.rungs import rung_epochs
 from nas.settings import Study
 from nas.store import Store, set_pragmas
 from primitives.core.errors import InvalidInput, nearest
@@ -84,6 +86,11 @@ class StudyHandle:
         if number not in trials:
             raise InvalidInput(f"study {self.name!r} has {len(trials)} trials, got trial {number}")
         return trials[number]
+
+    def rungs(self) -> list[Rung]:
+        """Return what early stopping did at each rung; nothing where everybody trains in full."""
+        epochs = rung_epochs(self.settings.fidelity, self.settings.epochs)
+        return EarlyStop(self.optuna_study, self.objectives, epochs).rungs()
 
     def front(self, under: Sequence[Limit] = ()) -> list[Trial]:
         """Return the best compromises: trained in full, within the limits, none beaten by another.

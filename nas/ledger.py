@@ -74,6 +74,13 @@ class Ledger:
         reason = broken_limit(self.limits, costs, latency)
         self._end(trial, TrialState.PRUNED, "infeasible", reason, counts=False)
 
+    def stopped(
+        self, trial: OpenTrial, costs: Costs, latency: Latency | None, reason: str, *, counts: bool
+    ) -> None:
+        """Tell that a training was ended before its budget."""
+        self._set_constraints(trial, costs, latency)
+        self._end(trial, TrialState.PRUNED, "stopped", reason, counts=counts)
+
     def failed(self, trial: OpenTrial, reason: str, *, counts: bool = True) -> None:
         """Tell why there is no measurement."""
         self._end(trial, TrialState.FAIL, "failed", reason, counts=counts)

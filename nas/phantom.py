@@ -2,8 +2,8 @@
 
 Lesions and distractors share intensity, contrast, sizes, and smooth and star-shaped borders; each
 has a texture, fine to coarse. Only its form tells them apart: lesions are streaky, in a direction
-of their own, distractors blotchy. Finding objects is soon learned; telling lesions takes filters for
-streaks of every wavelength in every direction. Shading, blur and speckle hide the easy cues.
+of their own, distractors blotchy. Finding objects is soon learned; telling lesions takes filters
+for streaks of every wavelength in every direction. Shading, blur and speckle hide the easy cues.
 
 Every length is a share of the side, so any side gives the same task. Image `i` is a pure function
 of (seed, side, i); the random stream is PCG64. Sine, exponential and FFT may round differently on

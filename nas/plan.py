@@ -19,6 +19,7 @@ from nas.handle import open_storage, read_settings
 from nas.objectives import find_objectives, parse_limit
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
+from nas.rungs import check_fidelity
 from nas.sampling import check_sampler
 from nas.settings import Run, Study, check_fields
 from nas.splits import SHARES
@@ -222,6 +223,7 @@ def _check(study: Study, run: Run) -> None:
         parse_limit(text)
     find_recipe(study.recipe)
     check_sampler(study.sampler)
+    check_fidelity(study.fidelity)
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
     counts = {

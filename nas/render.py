@@ -13,6 +13,7 @@ from nas.plan import Plan
 from nas.prepared import Prepared
 from nas.recipes import find_recipe
 from nas.records import Trial, count_states
+from nas.rungs import rung_epochs
 from nas.settings import Study
 from nas.study import PROPOSALS_PER_TRIAL
 from nas.tables import count, latency_text, table
@@ -65,9 +66,17 @@ def plan_table(plan: Plan) -> Table:
         "device": study.device
         + (f", {run.gpus_per_trial:g} of a GPU each" if run.gpus_per_trial else ""),
         "time limits": ", ".join(f"{n} {s:g} s" for n, s in limits if s is not None) or "none",
+        "early stopping": _early_stopping(study),
         "sampler, seed": f"{study.sampler}, {study.seed}",
     }
     return table("Plan", ("setting", "value"), rows.items())
+
+
+def _early_stopping(study: Study) -> str:
+    epochs = rung_epochs(study.fidelity, study.epochs)
+    if not epochs:
+        return "none"
+    return f"{study.fidelity}: after epoch {' and '.join(map(str, epochs))} the better half goes on"
 
 
 def data_lines(study: Study, prepared: Prepared) -> list[str]:
@@ -97,6 +106,7 @@ def after_search(handle: StudyHandle, plan: Plan) -> list[str]:
     counts = count_states(handle.trials())
     said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     lines = [f"\n{sum(counts.values())} proposals: {said}", _standing(handle, plan.run.trials)]
+    lines += [f"early stopping {rung}" for rung in handle.rungs()]
     if front := best_first(handle.front(), handle.objectives):
         name, store = shlex.quote(handle.name), shlex.quote(str(plan.store))
         option, served = ("", "") if store == "nas-store" else (f" --store {store}", f" {store}")

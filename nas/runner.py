@@ -96,12 +96,13 @@ class ProposalSearcher(Searcher):
         self.driver, self.task, self.run, self.watcher = driver, task, run, watcher
         self.folder = folder
         self.fatal: Exception | None = None
-        self.stopper = _Deadline(self, run.seconds)
+        self.stopper = _Stops(self, run.seconds)
         self._live: dict[str, Proposal] = {}  # Tune's trial id -> proposal
         self._worker_freed = False
         self._again: deque[Proposal] = deque()
         self._attempts: dict[int, int] = {}
         self._rows: dict[int, dict[str, float]] = {}
+        self._stopped: set[int] = set()
 
     def set_search_properties(
         self, metric: object, mode: object, config: object, **_: object
@@ -138,6 +139,18 @@ class ProposalSearcher(Searcher):
             with self._fatal():
                 self.driver.store.add_epochs(self.driver.study.name, number, rows)
             self._show()
+
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a result is that of a rung, and the candidate not good enough to go on."""
+        if "rung" not in result or trial_id not in self._live:
+            return False
+        proposal, goes_on = self._live[trial_id], True
+        with self._fatal():
+            rung = result["rung"], result["rung_loss"]
+            goes_on = self.driver.early_stop.goes_on(proposal.trial, *rung)
+        if not goes_on:
+            self._stopped.add(proposal.number)
+        return not goes_on
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -187,6 +200,7 @@ class ProposalSearcher(Searcher):
             "costs": asdict(proposal.costs),
             "latency": proposal.latency.to_json() if proposal.latency else None,
             "known": proposal.known.evaluation.to_json() if proposal.known else None,
+            "rungs": self.driver.early_stop.ahead(proposal.trial),
             "timeout": self.run.trial_timeout,
             "hang_file": str(self._hang_file(proposal)),
         }
@@ -194,6 +208,8 @@ class ProposalSearcher(Searcher):
     def _finish(self, proposal: Proposal, result: dict[str, Any], error: bool) -> None:
         if result.get("evaluation"):
             self._record(proposal, result)
+        elif proposal.number in self._stopped:  # its checkpoint stays, it may be proposed again
+            self.driver.stop(proposal, result["rung"])
         elif result.get("too_slow"):
             self.driver.reject(proposal, Latency.from_json(json.loads(result["too_slow"])))
         elif result.get("disk_full"):
@@ -233,15 +249,15 @@ class ProposalSearcher(Searcher):
         self.watcher.changed(self.driver, running)
 
 
-class _Deadline(Stopper):
-    """End the run when the time is over or the driver cannot go on."""
+class _Stops(Stopper):
+    """End a trial at a rung, and the run when the time is over or the driver cannot go on."""
 
     def __init__(self, searcher: ProposalSearcher, seconds: float | None) -> None:
         self._searcher = searcher
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return self._searcher.stops(trial_id, result)
 
     def stop_all(self) -> bool:
         """Whether to end the run."""

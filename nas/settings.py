@@ -34,6 +34,7 @@ class Study:
         seed: every other seed derives from it and the arch key.
         device: "cpu", "cuda" or "mps".
         sampler: who proposes; a key of `nas.sampling`.
+        fidelity: who is stopped before the end of the budget; one of `nas.rungs.FIDELITIES`.
         baselines: whether the published networks are the first trials.
         latency_threads: threads of a latency measurement on a CPU.
     """
@@ -52,6 +53,7 @@ class Study:
     seed: int = 0
     device: str = "cpu"
     sampler: str = "tpe"
+    fidelity: str = "none"
     baselines: bool = True
     latency_threads: int = 1
 

@@ -20,12 +20,14 @@ import search_spaces
 from nas.costs import Costs, measure_costs
 from nas.data import Prepared
 from nas.dimensions import suggest
+from nas.early_stop import EarlyStop
 from nas.evaluation import Evaluation, Latency
 from nas.handle import open_storage, read_settings
 from nas.ledger import Ledger, broken_limit
 from nas.objectives import Objective, find_objectives, parse_limit
 from nas.pretrained import Published
 from nas.problem import Problem
+from nas.rungs import rung_epochs
 from nas.sampling import make_sampler
 from nas.settings import Study
 from nas.store import Known, Store
@@ -111,6 +113,8 @@ class StudyDriver:
         self.optuna_study = _open(store, study, prepared, revision)
         self.optuna_study.sampler = self._sampler(objectives)
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
+        epochs = rung_epochs(study.fidelity, study.epochs)
+        self.early_stop = EarlyStop(self.optuna_study, objectives, epochs)
         self.proposals = self.ledger.ended
         self._in_training: dict[
             str, list[OpenTrial]
@@ -170,6 +174,13 @@ class StudyDriver:
         self.store.add_latency(proposal.arch.key, self.study.size, latency)
         for trial in (proposal.trial, *self._in_training.pop(proposal.arch.key)):
             self.ledger.infeasible(trial, proposal.costs, latency)
+
+    def stop(self, proposal: Proposal, epoch: int) -> None:
+        """Tell the study that a candidate was not among the better ones at a rung."""
+        reason = f"not in the better half after {epoch} of {self.study.epochs} epochs"
+        for trial in (proposal.trial, *self._in_training.pop(proposal.arch.key)):
+            counts = trial is proposal.trial
+            self.ledger.stopped(trial, proposal.costs, proposal.latency, reason, counts=counts)
 
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Tell the study that a candidate could not be trained."""

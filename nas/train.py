@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
@@ -123,6 +125,24 @@ class Training:
         self.seconds += seconds
         self.curve.append(Epoch(self.epoch, train_loss, scores.loss, scores.dice, seconds))
         return self.curve[-1]
+
+    def settled_loss(self) -> float:
+        """Return the validation loss with norm statistics of the present weights.
+
+        The running ones lag behind weights that still change fast. Changes nothing of the training.
+        """
+        first, x = self.steps, self.data.train.images
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            net = copy.deepcopy(self.scored)
+            update_bn(self._inputs(range(first, first + self.steps_per_epoch)), net)
+            return score(net, self.data.val, self.prepared, self.loss, self.slot).loss
+
+    def _inputs(self, steps: Iterable[int]) -> Iterator[Tensor]:
+        """Yield the images of steps, with the device held while each is used."""
+        for step in steps:
+            with self.slot.shared():
+                x, _ = self.batcher.draw(step)
+                yield x.to(memory_format=self.memory_format)
 
     def _train(self) -> float:
         self.net.train()

@@ -26,20 +26,23 @@ _REPORT_SECONDS = 5.0
 class Worker(tune.Trainable):
     """Trains the candidates that the driver sends, one after the other in one process.
 
-    The config holds `task`, `arch`, `costs`, `latency`, `known`, `timeout` and `hang_file`, all
-    plain data. Nested results travel as JSON text, because Tune flattens dictionaries.
+    The config holds `task`, `arch`, `costs`, `latency`, `known`, `rungs`, `timeout` and
+    `hang_file`, all plain data. Nested results travel as JSON text, because Tune flattens
+    dictionaries. After the epoch of a rung the driver decides whether the candidate goes on.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the process and begin the first candidate."""
         torch.set_num_threads(1)
         self._data: tuple[str, Data] | None = None
+        self._candidate: Candidate | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the last candidate and begin the next."""
+        """Forget the last candidate, which may have been stopped, and begin the next."""
+        self._end()
         self._config = new_config
-        self._candidate: Candidate | None = None
+        self._rungs = set(new_config["rungs"])
         self._reported = 0  # epochs; a continued training begins with those of its checkpoint
         self._began = time.time()
         return True
@@ -78,14 +81,29 @@ class Worker(tune.Trainable):
             latency = candidate.latency()
             if any(limit.excess(latency.latency_ms) > 0 for limit in limits):
                 return self._done(too_slow=json.dumps(latency.to_json()))
-        start = time.perf_counter()
-        while not candidate.done and time.perf_counter() - start < _REPORT_SECONDS:
-            candidate.run_epoch()
+        self._train(candidate)
         rows = [asdict(epoch) for epoch in candidate.training.curve[self._reported :]]
         self._reported += len(rows)
-        if not candidate.done:
-            return {"rows": rows, "done": False}
-        return self._done(rows=rows, evaluation=json.dumps(candidate.finish().to_json()))
+        if candidate.done:
+            return self._done(rows=rows, evaluation=json.dumps(candidate.finish().to_json()))
+        return {"rows": rows, "done": False} | self._rung(candidate)
+
+    def _train(self, candidate: Candidate) -> None:
+        """Train up to the next rung, for a few seconds at most."""
+        start = time.perf_counter()
+        while (
+            not candidate.done
+            and candidate.training.epoch not in self._rungs
+            and time.perf_counter() - start < _REPORT_SECONDS
+        ):
+            candidate.run_epoch()
+
+    def _rung(self, candidate: Candidate) -> dict[str, Any]:
+        epoch = candidate.training.epoch
+        if epoch not in self._rungs:
+            return {}
+        self._rungs.remove(epoch)
+        return {"rung": epoch, "rung_loss": candidate.settled_loss()}
 
     def _begin(self) -> Candidate:
         config = self._config

@@ -259,6 +259,30 @@ def results(search: Search) -> list[tuple[object, object, object]]:
     return [(key, trial, json.loads(str(value))["dice"]) for key, trial, value in found]
 
 
+RUNG_REACHED = "SELECT 1 FROM trial_user_attributes WHERE key = 'rungs'"
+
+
+@pytest.mark.slow
+def test_a_killed_search_with_early_stopping_ends_with_its_trials(search: Search) -> None:
+    more = ["--trials", "6", "--epochs", "4", "--fidelity", "mo-asha", "--sampler", "random"]
+    dying = search.start(*more)
+    wait_for(lambda: search.rows(RUNG_REACHED), dying)
+    kill(dying)
+    code, out, err = search.run(*more)
+    assert code == 0, err
+    assert "early stopping after epoch 1: " in out
+    counts = search.counts()
+    assert counts["complete"] + counts["stopped"] == 6
+    assert counts["complete"] >= 3, "published networks are trained in full"
+    front = search.json("front", "s")
+    assert isinstance(front, list)
+    assert all(row["epochs"] == 4 and row["state"] == "complete" for row in front)
+    trained = search.rows("SELECT trial, COUNT(*), MAX(epoch) FROM nas_epochs GROUP BY trial")
+    assert len(trained) == 6
+    assert all(count == last for _, count, last in trained), "no epoch was trained twice"
+    assert sorted({last for *_, last in trained} | {1, 2, 4}) == [1, 2, 4]
+
+
 @pytest.mark.slow
 def test_ctrl_c_stores_everything_and_says_how_to_go_on(search: Search) -> None:
     stopped = search.start()

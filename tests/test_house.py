@@ -25,6 +25,7 @@ SEARCH = {
     "nas/cli.py",
     "nas/dimensions.py",
     "nas/driver.py",
+    "nas/early_stop.py",
     "nas/front_mutation.py",
     "nas/handle.py",
     "nas/history.py",

@@ -145,3 +145,19 @@ def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start
         averaged.scored, averaged.data.val, averaged.prepared, averaged.loss, averaged.slot
     )
     assert kept.loss == rows[-1][1].val_loss
+
+
+def test_the_settled_loss_depends_on_weights_alone_and_leaves_no_trace(start):
+    plain, asked = start(), start()
+    plain.run_epoch(), asked.run_epoch()
+    settled = asked.settled_loss()
+    lagging = score(asked.net, asked.data.val, asked.prepared, asked.loss, asked.slot).loss
+    for module in asked.net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(), module.running_var.fill_(9.0)
+    assert asked.settled_loss() == settled
+    assert settled != lagging
+    asked.net.load_state_dict(plain.net.state_dict())
+    rows = plain.run_epoch(), asked.run_epoch()
+    assert rows[0].train_loss == rows[1].train_loss
+    assert rows[0].val_loss == rows[1].val_loss
