@@ -21,7 +21,8 @@ from tests.commands import write_images
 ROOT = Path(__file__).parents[1]
 NAS = (sys.executable, "-c", "from nas.cli import main; main()")
 TRIALS, EPOCHS = 2, 2
-TABLES = "SELECT 1 FROM sqlite_master WHERE name IN ('nas_epochs', 'nas_evaluations')"
+NEEDED = ("nas_epochs", "nas_evaluations", "trial_user_attributes")
+TABLES = f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name IN {NEEDED}"
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Search:
             return []
         with sqlite3.connect(self.database, timeout=60) as connection:
             ready = connection.execute(TABLES).fetchall()
-            found = connection.execute(query).fetchall() if len(ready) == 2 else []
+            found = connection.execute(query).fetchall() if len(ready) == len(NEEDED) else []
         connection.close()
         return found
 
