@@ -25,7 +25,7 @@ from primitives.core.errors import InvalidInput, nearest
 BATCH = 2
 WIDTHS = (16, 64, 128)
 SIDES: Mapping[int, tuple[int, ...]] = {2: (64, 32, 16), 3: (24, 12, 6)}  # ndim -> for each width
-FORMATS = {2: torch.channels_last, 3: torch.contiguous_format}  # of maps in training
+FORMATS = {2: torch.channels_last, 3: torch.contiguous_format}  # that ratios are taken to
 OTHER_FORMATS = {2: torch.contiguous_format, 3: torch.channels_last_3d}
 NAMES = {
     torch.channels_last: "channels last",
