@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import log
 from statistics import median
@@ -23,6 +23,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from rich.table import Table
 
 from nas.folder import Progress
+from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
 from nas.pareto import Floats, volume_gains
 from nas.problem import Goal, Point, Problem
@@ -32,6 +33,8 @@ from nas.tables import table
 from primitives.core.errors import InvalidInput, nearest
 
 OURS = "known-cost"
+WARM = "warm-start"  # known-cost after an earlier search
+_KIN = 10_000  # seeds of relatives
 MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
 _SPACE: Mapping[str, BaseDistribution] = {
     name: IntDistribution(0, len(values) - 1)
@@ -49,6 +52,7 @@ def _named(
 
 METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     **{name: partial(_named, make) for name, make in SAMPLERS.items()},
+    WARM: lambda seed, problem: KnownCostSampler(problem, seed=seed),
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
 }
@@ -78,6 +82,7 @@ def bench_samplers(
     *,
     noise: float,
     tight: bool,
+    earlier: int = 0,
     progress: Progress,
 ) -> dict[str, Any]:
     """Run methods and return medians over seeds, as plain data.
@@ -88,10 +93,12 @@ def bench_samplers(
         trials: trainings of each run.
         noise: standard deviation that a training adds to Dice.
         tight: whether parameters are limited to the 5th percentile of the space.
+        earlier: trainings of a search on a relative of each instance, whose results "warm-start"
+            begins with; 0: none.
         progress: called after each run.
 
     Raises:
-        InvalidInput: a name is unknown.
+        InvalidInput: a name is unknown, or "warm-start" has no earlier search.
     """
     for name in names:
         if name not in METHODS:
@@ -99,14 +106,21 @@ def bench_samplers(
             raise InvalidInput(
                 f"samplers must be some of {known}, got {name!r}{nearest(name, METHODS)}"
             )
+    if WARM in names and not earlier:
+        raise InvalidInput(
+            f"sampler {WARM!r} needs the trainings of an earlier search: --earlier N"
+        )
     runs: dict[str, list[Replay]] = {name: [] for name in names}
     for seed in seeds:
-        instance = Instance(seed, noise, tight)
+        kin = Instance(_KIN + seed, noise) if earlier else None
+        instance = Instance(seed, noise, tight, kin)
+        before = _results(_play(OURS, kin, earlier)) if kin else None
         for name in names:
-            runs[name].append(replay(name, instance, trials))
+            runs[name].append(replay(name, instance, trials, before))
             progress("runs", sum(map(len, runs.values())), len(names) * len(seeds))
     return {
-        "task": {"name": "synthetic", "noise": noise, "tight": tight, "trials": trials},
+        "task": {"name": "synthetic", "noise": noise, "tight": tight, "trials": trials}
+        | ({"earlier": earlier} if earlier else {}),
         "seeds": list(seeds),
         "samplers": {name: _summary(found) for name, found in runs.items()},
         "to_match": {
@@ -143,12 +157,27 @@ def search_tables(found: Mapping[str, Any]) -> list[Table]:
     return [table(title, columns, shares), *([matched] if found["to_match"] else [])]
 
 
-def replay(name: str, instance: Instance, trials: int) -> Replay:
-    """Run one method on one instance."""
-    sampler = METHODS[name](instance.seed, _problem(instance))
+def replay(name: str, instance: Instance, trials: int, earlier: Results | None = None) -> Replay:
+    """Run one method on one instance; "warm-start" begins with earlier results."""
+    study, seconds = _play(name, instance, trials, earlier if name == WARM else None)
+    designs = _codes([trial.params for trial in study.trials])
+    losses = instance.losses(designs)
+    return Replay(
+        np.cumsum(volume_gains(losses, np.zeros(2))) / instance.best,
+        seconds,
+        int((losses[:, 1] > 1e-12).sum()) if instance.limit else 0,
+        trials - len({design.tobytes() for design in designs}),
+    )
+
+
+def _play(
+    name: str, instance: Instance, trials: int, earlier: Results | None = None
+) -> tuple[optuna.Study, float]:
+    """Return the study of a search, and the seconds that its method took to propose."""
+    sampler = METHODS[name](instance.seed, replace(_problem(instance), earlier=earlier))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    designs, seconds = [], 0.0
+    seconds = 0.0
     for number in range(trials):
         began = time.perf_counter()
         with warnings.catch_warnings():
@@ -160,14 +189,11 @@ def replay(name: str, instance: Instance, trials: int) -> Replay:
         if instance.limit is not None:
             trial.set_constraint("params", params / instance.limit - 1)
         study.tell(trial, [instance.train(design, number), log(params)])
-        designs.append(design)
-    losses = instance.losses(np.array(designs))
-    return Replay(
-        np.cumsum(volume_gains(losses, np.zeros(2))) / instance.best,
-        seconds,
-        int((losses[:, 1] > 1e-12).sum()) if instance.limit else 0,
-        trials - len({design.tobytes() for design in designs}),
-    )
+    return study, seconds
+
+
+def _results(played: tuple[optuna.Study, float]) -> Results:
+    return read_history(played[0], lambda p: tuple(p.values()), list(_SPACE), -1).complete
 
 
 def _problem(instance: Instance) -> Problem:

@@ -17,6 +17,8 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
               help="Trainings of each run.")  # fmt: skip
 @click.option("--noise", default=0.006, show_default=True, help="SD of a training's Dice.")
 @click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
+@click.option("--earlier", type=click.IntRange(0), default=0, show_default=True,
+              help="Trainings on a relative, which warm-start knows.")  # fmt: skip
 @json_option
 def bench_search(
     task: str,
@@ -26,6 +28,7 @@ def bench_search(
     trials: int,
     noise: float,
     tight: bool,
+    earlier: int,
     as_json: bool,
 ) -> None:
     """Compare samplers on problems whose truth is known, without training.
@@ -44,6 +47,7 @@ def bench_search(
             trials,
             noise=noise,
             tight=tight,
+            earlier=earlier,
             progress=watcher.preparing,
         )
     if as_json:

@@ -15,6 +15,7 @@ expected hypervolume improvement: see `nas.gain`. State is the study's trials al
 study goes on as if it had never stopped.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.random import Generator
 from optuna.study import Study, StudyDirection
 
 from nas.cost_book import CostBook
+from nas.earlier import Earlier
 from nas.genes import Codes
 from nas.history import History
 from nas.pareto import Floats
@@ -29,9 +31,10 @@ from nas.point_sampler import PointSampler
 from nas.pool import Pool
 from nas.problem import Problem
 from nas.surrogate import Inputs, Parameters, fit
-from nas.worth import Worth
+from nas.worth import Worth, to_inputs
 
 START = 10
+_FEW = 4  # results before the first model where an earlier search has one
 _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
 _SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
@@ -44,7 +47,7 @@ class KnownCostSampler(PointSampler):
     Args:
         problem: what is searched.
         seed: with the trial's number it determines every draw.
-        start: distinct results before the first model.
+        start: distinct results before the first model; fewer after an earlier search.
 
     Raises:
         InvalidInput: a dimension has no list of values.
@@ -55,10 +58,12 @@ class KnownCostSampler(PointSampler):
         self._start = start
         self._book = CostBook(problem.cost, self.genes, dear=problem.dear)
         self._fits: dict[tuple[str, int], Parameters] = {}
+        self._earlier: Earlier | None = None
 
     def propose(self, study: Study, history: History, rng: Generator) -> Codes:
         """Return the candidate with the largest expected gain; at first an even spread of costs."""
-        if len(history.complete.points) < self._start:
+        informed = self.problem.earlier is not None
+        if len(history.complete.points) < (min(self._start, _FEW) if informed else self._start):
             return self._spread(history, rng)
         return self._best(study, history, rng)
 
@@ -87,7 +92,10 @@ class KnownCostSampler(PointSampler):
     def _best(self, study: Study, history: History, rng: Generator) -> Codes:
         """Return the candidate with the largest expected gain."""
         signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
-        worth = Worth(self.problem, self.genes, self._book, history, signs, self._parameters)
+        earlier = self._learn(tuple(signs))
+        worth = Worth(
+            self.problem, self.genes, self._book, history, signs, self._parameters, earlier
+        )
         pool = Pool(self.genes.sizes, rng)
 
         def score(codes: Codes) -> Floats:
@@ -98,6 +106,17 @@ class KnownCostSampler(PointSampler):
 
         codes, gains = pool.search(worth.front, score)
         return self._first_new(codes, gains, history, worth)
+
+    def _learn(self, signs: Sequence[float]) -> Earlier:
+        """Return what an earlier search foretells; learned once."""
+        if self._earlier is None:
+
+            def inputs(points: Sequence[Mapping[str, object]]) -> Inputs:
+                codes = self.genes.encode(points)
+                return to_inputs(self.genes, codes, self._book.exact(codes))
+
+            self._earlier = Earlier(self.problem, self.genes, inputs, signs)
+        return self._earlier
 
     def _first_new(
         self, codes: Codes, scores: Floats, history: History, worth: Worth | None

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,21 +12,16 @@ import torch
 
 import search_spaces
 from nas import phantom, volumes
+from nas.checks import check_plan, stored_study
 from nas.costs import measure_costs
 from nas.fitting import check_kind, check_size, patch_size
-from nas.handle import open_storage, read_settings
-from nas.objectives import find_objectives, parse_limit
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
-from nas.rungs import check_fidelity
-from nas.sampling import check_sampler
 from nas.settings import Run, Study, check_fields
 from nas.splits import SHARES
-from nas.store import Store
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Space
 
-_LAST_SEED = 2**31 - 1
 _PHANTOM_SECONDS = 240.0  # of training, so that a first search takes less than five minutes
 _VOLUME_SECONDS = 1800.0  # of training a default search on volumes, if that many epochs fit
 
@@ -137,7 +131,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         "device": device,
         "constraints": _constraints(tuple(chosen.get("constraints", ())), space, size, defaults),
     })  # fmt: skip
-    _check(study, run)
+    check_plan(study, run, store)
     if space.ndim == 3 and study.fit != "crop":
         raise InvalidInput(f"fit must be 'crop' for volumes, got {study.fit!r}; drop --fit")
     if "epochs" not in chosen and (data == "phantom" or space.ndim == 3):
@@ -150,17 +144,10 @@ def _made_before(store: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
     name = chosen.get("name")
     if name is None and "space" in chosen:
         name = _default_name(chosen["space"], _data(chosen.get("data", "phantom")))
-    stored = _stored(store, name) if name else None
+    stored = stored_study(store, name) if name else None
     if stored is None:
         return {}
     return stored.to_json() | {"constraints": stored.constraints or ("none",)}
-
-
-def _stored(store: Path, name: str) -> Study | None:
-    if not (store / "nas.db").exists():
-        return None
-    found = read_settings(open_storage(Store(store)), name)
-    return found[0] if found else None
 
 
 def _default_name(space: str, data: str) -> str:
@@ -215,42 +202,6 @@ def find_device(name: str) -> str:
     if not there[name]:
         raise InvalidInput(f"device {name!r} is not there; use --device auto")
     return name
-
-
-def _check(study: Study, run: Run) -> None:
-    find_objectives(study.objectives)
-    for text in study.constraints:
-        parse_limit(text)
-    find_recipe(study.recipe)
-    check_sampler(study.sampler)
-    check_fidelity(study.fidelity)
-    if study.fit not in ("resize", "crop"):
-        raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
-    counts = {
-        "trials": run.trials,
-        "epochs": study.epochs,
-        "workers": run.workers,
-        "latency_threads": study.latency_threads,
-    }
-    for name, value in counts.items():
-        if value < 1:
-            raise InvalidInput(f"{name} must be 1 or more, got {value}")
-    if not 0 <= study.seed <= _LAST_SEED:
-        raise InvalidInput(f"seed must be from 0 to {_LAST_SEED}, got {study.seed}")
-    if not re.fullmatch(r"\w[^/\0]{0,99}", study.name):
-        raise InvalidInput(
-            "study must start with a letter or digit, have no '/' and at most 100 signs, "
-            f"got {study.name!r}"
-        )
-    there = torch.cuda.device_count() if study.device == "cuda" else 0
-    if not 0 <= run.gpus_per_trial <= there:
-        raise InvalidInput(
-            f"gpus_per_trial must be from 0 to {there}, the GPUs of device {study.device!r}, "
-            f"got {run.gpus_per_trial:g}"
-        )
-    for name, seconds in {"time": run.seconds, "trial_timeout": run.trial_timeout}.items():
-        if seconds is not None and seconds <= 0:
-            raise InvalidInput(f"{name} must be positive, got {seconds}")
 
 
 def _data(text: str) -> str:

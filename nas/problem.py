@@ -7,6 +7,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.genes import Conditions, Genes
+from nas.history import Results
 from nas.pareto import Floats
 from primitives.core.errors import InvalidInput
 
@@ -40,6 +41,8 @@ class Problem:
         key: of a point, equal for equal networks; None: points differ where their genes do.
         conditions: see `nas.genes.Genes`.
         dear: `cost` is too slow for thousands of points.
+        earlier: results of a search of the same space on other data, one column per goal; not a
+            number where it lacked one.
     """
 
     space: Mapping[str, BaseDistribution]
@@ -50,6 +53,7 @@ class Problem:
     key: Callable[[Point], Hashable] | None = None
     conditions: Conditions = field(default_factory=dict)
     dear: bool = False
+    earlier: Results | None = None
 
     def genes(self) -> Genes:
         """Return the dimensions as genes.

@@ -67,9 +67,13 @@ def plan_table(plan: Plan) -> Table:
         + (f", {run.gpus_per_trial:g} of a GPU each" if run.gpus_per_trial else ""),
         "time limits": ", ".join(f"{n} {s:g} s" for n, s in limits if s is not None) or "none",
         "early stopping": _early_stopping(study),
-        "sampler, seed": f"{study.sampler}, {study.seed}",
+        "sampler, seed": f"{study.sampler}{_warm(study)}, {study.seed}",
     }
     return table("Plan", ("setting", "value"), rows.items())
+
+
+def _warm(study: Study) -> str:
+    return f" that learns from study {study.warm_start}" if study.warm_start else ""
 
 
 def _early_stopping(study: Study) -> str:

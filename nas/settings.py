@@ -34,6 +34,8 @@ class Study:
         seed: every other seed derives from it and the arch key.
         device: "cpu", "cuda" or "mps".
         sampler: who proposes; a key of `nas.sampling`.
+        warm_start: an earlier study of the store, of the same space, that the sampler learns from;
+            "": none.
         fidelity: who is stopped before the end of the budget; one of `nas.rungs.FIDELITIES`.
         baselines: whether the published networks are the first trials.
         latency_threads: threads of a latency measurement on a CPU.
@@ -52,7 +54,8 @@ class Study:
     epochs: int
     seed: int = 0
     device: str = "cpu"
-    sampler: str = "tpe"
+    sampler: str = "known-cost"
+    warm_start: str = ""
     fidelity: str = "none"
     baselines: bool = True
     latency_threads: int = 1

@@ -22,7 +22,7 @@ from nas.data import Prepared
 from nas.dimensions import suggest
 from nas.early_stop import EarlyStop
 from nas.evaluation import Evaluation, Latency
-from nas.handle import open_storage, read_settings
+from nas.handle import StudyHandle, open_storage, read_settings
 from nas.ledger import Ledger, broken_limit
 from nas.objectives import Objective, find_objectives, parse_limit
 from nas.pretrained import Published
@@ -116,9 +116,8 @@ class StudyDriver:
         epochs = rung_epochs(study.fidelity, study.epochs)
         self.early_stop = EarlyStop(self.optuna_study, objectives, epochs)
         self.proposals = self.ledger.ended
-        self._in_training: dict[
-            str, list[OpenTrial]
-        ] = {}  # arch key -> its twins, which wait for its end
+        # arch key -> its twins, which wait for its end
+        self._in_training: dict[str, list[OpenTrial]] = {}
         self._orphans = deque(self.optuna_study.get_trials(states=[TrialState.RUNNING]))
         self._enqueue_baselines()
 
@@ -190,8 +189,11 @@ class StudyDriver:
 
     def _sampler(self, objectives: Sequence[Objective]) -> BaseSampler:
         def problem() -> Problem:
-            size = self.study.size
-            return study_problem(self.space, self._of, self._costs, objectives, self.limits, size)
+            name = self.study.warm_start
+            earlier = StudyHandle(self.store, name) if name else None
+            return study_problem(
+                self.space, self._of, self._costs, objectives, self.limits, self.study.size, earlier
+            )
 
         # A continued study must not repeat the random numbers that it began with.
         seed = self.study.seed + len(self.optuna_study.get_trials(deepcopy=False))

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from nas.cost_table import CostTable
 from nas.costs import Costs
 from nas.dimensions import distributions
 from nas.genes import Conditions
+from nas.handle import StudyHandle
+from nas.history import Results, read_history
 from nas.objectives import Limit, Objective
 from nas.pareto import Floats
 from nas.problem import Goal, Problem
@@ -33,6 +36,7 @@ def study_problem(
     objectives: Sequence[Objective],
     limits: Sequence[Limit],
     size: int,
+    earlier: StudyHandle | None = None,
 ) -> Problem:
     """Return what a study searches.
 
@@ -43,6 +47,7 @@ def study_problem(
         objectives: of the study.
         limits: of the study.
         size: side of the input, pixels.
+        earlier: a study of the same space that the sampler learns from.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
     table = CostTable(size)
@@ -61,6 +66,9 @@ def study_problem(
         rows = [cost_of(point) for point in points]
         return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
 
+    def key(point: Point) -> str:
+        return arch_of(point).key
+
     bounds: dict[str, float] = {}
     for limit in limits:
         name = limit.objective.name
@@ -74,7 +82,24 @@ def study_problem(
         cost=cost,
         limits={name: bound for name, bound in bounds.items() if name not in _MEASURED},
         measured_limits=[name for name in bounds if name in _MEASURED],
-        key=lambda point: arch_of(point).key,
+        key=key,
         conditions=_conditions(space.name),
         dear=True,
+        earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
     )
+
+
+def _results(
+    study: StudyHandle,
+    objectives: Sequence[Objective],
+    dimensions: Sequence[str],
+    key: Callable[[Point], str],
+) -> Results:
+    """Return the full trainings of a study in the order of other objectives."""
+    found = read_history(study.optuna_study, key, dimensions, number=-1).complete
+    values = np.full((len(found.points), len(objectives)), np.nan)
+    for i, name in enumerate(study.settings.objectives):
+        for j, objective in enumerate(objectives):
+            if objective.name == name:
+                values[:, j] = found.values[:, i]
+    return replace(found, values=values)

@@ -85,11 +85,14 @@ class Instance:
         seed: of the draw.
         noise: standard deviation that a training's seed adds to Dice.
         tight: whether parameters are limited to the 5th percentile of the space.
+        kin: an instance of which this one is a relative, as another data set is: its effects are
+            0.8 times the other's and 0.6 times those of its own draw.
     """
 
     seed: int
     noise: float = 0.006
     tight: bool = False
+    kin: "Instance | None" = None
 
     def dice(self, codes: Codes) -> Floats:
         """Return the true Dice of designs.
@@ -167,9 +170,12 @@ class Instance:
 
     def _raw(self, codes: Codes) -> tuple[Floats, Floats]:
         main, pairs = self._effects
-        alone = sum(effect[codes[:, i]] for i, effect in enumerate(main))
-        joint = sum(table[codes[:, i], codes[:, j]] for i, j, table in pairs)
-        return np.asarray(alone), np.asarray(joint)
+        alone = np.asarray(sum(effect[codes[:, i]] for i, effect in enumerate(main)))
+        joint = np.asarray(sum(table[codes[:, i], codes[:, j]] for i, j, table in pairs))
+        if self.kin is None:
+            return alone, joint
+        others = self.kin._raw(codes)
+        return 0.8 * others[0] + 0.6 * alone, 0.8 * others[1] + 0.6 * joint
 
     @cached_property
     def _scales(self) -> Floats:

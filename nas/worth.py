@@ -1,12 +1,14 @@
 """What the results of a search say of any candidate: predicted losses and expected gain."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nas.cost_book import CostBook
+from nas.earlier import Earlier, Informed
 from nas.gain import expected_gain
 from nas.genes import Codes, Genes
 from nas.history import History
@@ -20,6 +22,17 @@ _FACTOR = 2.0  # difference of two log-costs that the models take for a large on
 _MOST = 800  # results that a model is built on
 
 
+def to_inputs(genes: Genes, codes: Codes, cost: Floats) -> Inputs:
+    """Return points as processes see them.
+
+    Args:
+        genes: of their space.
+        codes: indices of their values.
+        cost: their log-costs.
+    """
+    return Inputs(genes.canonical(codes), cost / _FACTOR)
+
+
 class Worth:
     """Models of everything that is measured, and the front that they predict.
 
@@ -30,6 +43,7 @@ class Worth:
         history: its results, `START` or more.
         signs: per objective, -1 where it is maximised, else 1.
         fit: returns the kernel parameters of a named model.
+        earlier: what an earlier search foretells.
 
     Attributes:
         front: predicted best of the results and the points under way.
@@ -43,6 +57,7 @@ class Worth:
         history: History,
         signs: Sequence[float],
         fit: Fit,
+        earlier: Earlier,
     ) -> None:
         self._problem, self._genes, self._book = problem, genes, book
         self._signs, self._fit = signs, fit
@@ -50,11 +65,12 @@ class Worth:
         codes, waiting = genes.encode(done.points), genes.encode(history.pending)
         inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
         self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
-        self._models: dict[int, Surrogate] = {}
+        self._models: dict[int, Surrogate | Informed] = {}
         for i, goal in enumerate(problem.goals):
             if goal.cost is None:
                 values = signs[i] * (np.log(done.values[:, i]) if goal.log else done.values[:, i])
-                model = self._model(f"goal {i}", inputs, values, done.counts)
+                named = partial(self._model, f"goal {i}", inputs, counts=done.counts)
+                model = earlier.inform(i, inputs, values, named)
                 self._models[i] = model.believe(pending) if len(pending) else model
         self._limits = [
             limit for name in problem.measured_limits if (limit := self._limit(name, history))
@@ -95,7 +111,7 @@ class Worth:
         return np.asarray(corner)
 
     def _inputs(self, codes: Codes, cost: Floats) -> Inputs:
-        return Inputs(self._genes.canonical(codes), cost / _FACTOR)
+        return to_inputs(self._genes, codes, cost)
 
     def _limit(self, name: str, history: History) -> Surrogate | None:
         """Return a model of log(value / limit), None while too little was measured."""

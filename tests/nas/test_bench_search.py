@@ -47,3 +47,12 @@ def test_without_json_it_prints_tables() -> None:
 def test_unknown_samplers_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"samplers must be some of .*, got 'tpee'"):
         bench_samplers(["tpee"], [0], 1, noise=0.0, tight=False, progress=lambda *_: None)
+
+
+def test_a_warm_start_needs_an_earlier_search() -> None:
+    refused = run("bench search --samplers warm-start --seeds 1 --trials 5")
+    assert refused.exit_code == 2
+    assert "sampler 'warm-start' needs the trainings of an earlier search" in refused.stderr
+    found = run_json("bench search --samplers warm-start --seeds 1 --trials 10 --earlier 12")
+    assert found["task"]["earlier"] == 12
+    assert 0 < found["samplers"]["warm-start"]["share"]["10"] < 1

@@ -37,7 +37,7 @@ def test_a_slow_cpu_trains_the_embedded_images_for_fewer_epochs(monkeypatch, ste
 
 def test_a_study_that_exists_keeps_what_is_not_chosen_again(tmp_path, monkeypatch):
     made = plan(store=str(tmp_path), seed=5, constraints=("params<=0.5M",), recipe="ultralight")
-    monkeypatch.setattr("nas.plan._stored", lambda store, name: made.study)
+    monkeypatch.setattr("nas.plan.stored_study", lambda store, name: made.study)
     again = make_plan({"space": "ultralight", "objectives": ("dice", "latency"), "trials": 9})
     assert again.study == made.study
     assert again.run.trials == 9
@@ -135,6 +135,8 @@ def test_auto_takes_a_device_that_is_there():
         ({"constraints": ("dice<=0.5M",)}, "must be known before training"),
         ({"recipe": "slow"}, "recipe must be one of"),
         ({"sampler": "tpee"}, "did you mean 'tpe'"),
+        ({"fidelity": "ashaa"}, "did you mean 'mo-asha'"),
+        ({"warm_start": "mine"}, "warm_start must be another study of .*, got 'mine'; `nas status"),
         ({"fit": "stretch"}, "fit must be 'resize' or 'crop'"),
         ({"trials": 0}, "trials must be 1 or more, got 0"),
         ({"epochs": 0}, "epochs must be 1 or more, got 0"),

@@ -46,3 +46,12 @@ def test_a_tight_budget_leaves_one_design_in_twenty() -> None:
     within = costs(draw(4000))[:, 0] <= instance.limit
     assert within.mean() == pytest.approx(0.05, abs=0.015)
     assert instance.volume(draw(4000)[~within]) == 0
+
+
+def test_relatives_go_together_and_strangers_do_not() -> None:
+    """0.8 of a relative's effects, 0.6 of its own: a correlation of about 0.8."""
+    designs, other = draw(2000), Instance(8)
+    together = np.corrcoef(Instance(3, kin=other).dice(designs), other.dice(designs))[0, 1]
+    apart = np.corrcoef(Instance(3).dice(designs), other.dice(designs))[0, 1]
+    assert 0.65 < together < 0.95
+    assert abs(apart) < 0.5

@@ -1,0 +1,84 @@
+"""Whether a search can be carried out as it was planned."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from nas.handle import open_storage, read_settings
+from nas.objectives import find_objectives, parse_limit
+from nas.recipes import find_recipe
+from nas.rungs import check_fidelity
+from nas.sampling import check_sampler
+from nas.settings import Run, Study
+from nas.store import Store
+from primitives.core.errors import InvalidInput
+
+_LAST_SEED = 2**31 - 1
+
+
+def check_plan(study: Study, run: Run, store: Path) -> None:
+    """Check what can be known before anything is read or written.
+
+    Raises:
+        InvalidInput: a setting is unknown, out of range or does not fit another.
+    """
+    find_objectives(study.objectives)
+    for text in study.constraints:
+        parse_limit(text)
+    find_recipe(study.recipe)
+    check_sampler(study.sampler)
+    check_fidelity(study.fidelity)
+    if study.fit not in ("resize", "crop"):
+        raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
+    counts = {
+        "trials": run.trials,
+        "epochs": study.epochs,
+        "workers": run.workers,
+        "latency_threads": study.latency_threads,
+    }
+    for name, value in counts.items():
+        if value < 1:
+            raise InvalidInput(f"{name} must be 1 or more, got {value}")
+    if not 0 <= study.seed <= _LAST_SEED:
+        raise InvalidInput(f"seed must be from 0 to {_LAST_SEED}, got {study.seed}")
+    if not re.fullmatch(r"\w[^/\0]{0,99}", study.name):
+        raise InvalidInput(
+            "study must start with a letter or digit, have no '/' and at most 100 signs, "
+            f"got {study.name!r}"
+        )
+    there = torch.cuda.device_count() if study.device == "cuda" else 0
+    if not 0 <= run.gpus_per_trial <= there:
+        raise InvalidInput(
+            f"gpus_per_trial must be from 0 to {there}, the GPUs of device {study.device!r}, "
+            f"got {run.gpus_per_trial:g}"
+        )
+    for name, seconds in {"time": run.seconds, "trial_timeout": run.trial_timeout}.items():
+        if seconds is not None and seconds <= 0:
+            raise InvalidInput(f"{name} must be positive, got {seconds}")
+    _check_warm_start(study, store)
+
+
+def stored_study(store: Path, name: str) -> Study | None:
+    """Return the settings of a study, None if there is none of the name."""
+    if not (store / "nas.db").exists():
+        return None
+    found = read_settings(open_storage(Store(store)), name)
+    return found[0] if found else None
+
+
+def _check_warm_start(study: Study, store: Path) -> None:
+    """Check that there is an earlier study to learn from, and a sampler that does."""
+    if not study.warm_start:
+        return
+    earlier = stored_study(store, study.warm_start)
+    if earlier is None or study.warm_start == study.name:
+        raise InvalidInput(
+            f"warm_start must be another study of {store}, got {study.warm_start!r}; "
+            f"`nas status {store}` lists them"
+        )
+    if earlier.space != study.space or study.sampler != "known-cost":
+        raise InvalidInput(
+            f"warm_start needs sampler known-cost and a study of space {study.space!r}, got "
+            f"sampler {study.sampler} and study {study.warm_start!r} of space {earlier.space!r}"
+        )

@@ -1,0 +1,116 @@
+"""What an earlier search of the same space, on other data, foretells of this one.
+
+Scores on other data have another level and another spread, so the earlier prediction enters as
+
+    value = slope * earlier prediction + what a process of its own learns,
+
+and the slope is fitted to this search's results, from 1 on. Architectures that are good on one set
+tend to be good on the next; where they are not, the slope falls to 0 and nothing is lost but the
+first trainings.
+
+Source: a prior over good designs in multi-objective search: PriMO, arXiv 2511.08371, where experts
+state it; here it is an earlier search's posterior mean.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.genes import Genes
+from nas.pareto import Floats
+from nas.problem import Problem
+from nas.surrogate import Inputs, Surrogate, fit
+
+ENOUGH = 10  # results of an earlier search
+_WEIGHT = 4.0  # results of this search that the slope of 1 counts as much as
+
+
+@dataclass(frozen=True)
+class Informed:
+    """An earlier process, and one of what it leaves to explain.
+
+    Attributes:
+        earlier: of the other data.
+        slope: what a step of its prediction is worth here.
+        rest: of this data's values minus slope times the earlier prediction.
+    """
+
+    earlier: Surrogate
+    slope: float
+    rest: Surrogate
+
+    def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the noise-free value at points.
+
+        Shape: (m) -> (m,), (m,)
+        """
+        mean, sd = self.rest.predict(inputs)
+        return mean + self.slope * self.earlier.predict(inputs)[0], sd
+
+    def believe(self, inputs: Inputs) -> "Informed":
+        """Return the process as if points had been measured once and met their means."""
+        return Informed(self.earlier, self.slope, self.rest.believe(inputs))
+
+
+class Earlier:
+    """The processes of an earlier search, one for each measured objective that it had.
+
+    Args:
+        problem: what is searched now; holds the earlier results.
+        genes: of its space.
+        inputs: takes points and returns them as processes see them.
+        signs: per objective, -1 where it is maximised, else 1.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        genes: Genes,
+        inputs: Callable[[Sequence[Mapping[str, object]]], Inputs],
+        signs: Sequence[float],
+    ) -> None:
+        self._models: dict[int, Surrogate] = {}
+        found = problem.earlier
+        if found is None or len(found.points) < ENOUGH:
+            return
+        points = inputs(found.points)
+        for i, goal in enumerate(problem.goals):
+            column = found.values[:, i]
+            if goal.cost is None and np.isfinite(column).all():
+                values = signs[i] * (np.log(column) if goal.log else column)
+                parameters = fit(genes.similarity, points, values, found.counts)
+                self._models[i] = Surrogate(
+                    genes.similarity, parameters, points, values, found.counts
+                )
+
+    def inform(
+        self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Surrogate]
+    ) -> Surrogate | Informed:
+        """Return a process of this search's values.
+
+        Args:
+            goal: number of the objective.
+            inputs: of the values.
+            values: measured.
+            model: makes a process of values at these inputs.
+        """
+        if goal not in self._models:
+            return model(values)
+        earlier = self._models[goal]
+        foretold = earlier.predict(inputs)[0]
+        slope = _slope(foretold, values, float(np.var(earlier.values)))
+        return Informed(earlier, slope, model(values - slope * foretold))
+
+
+def _slope(foretold: Floats, values: Floats, usual: float) -> float:
+    """Return the slope of values over predictions, drawn towards 1, never negative.
+
+    Args:
+        foretold: predictions.
+        values: measured.
+        usual: variance that predictions have.
+    """
+    x, y = foretold - foretold.mean(), values - values.mean()
+    found = (x @ y + _WEIGHT * usual) / max(float(x @ x) + _WEIGHT * usual, 1e-12)
+    return max(0.0, float(found))
