@@ -265,7 +265,7 @@ RUNG_REACHED = "SELECT 1 FROM trial_user_attributes WHERE key = 'rungs'"
 
 @pytest.mark.slow
 def test_a_killed_search_with_early_stopping_ends_with_its_trials(search: Search) -> None:
-    more = ["--trials", "6", "--epochs", "4", "--fidelity", "mo-asha", "--sampler", "random"]
+    more = ["--trials", "4", "--epochs", "2", "--fidelity", "mo-asha", "--sampler", "random"]
     dying = search.start(*more)
     wait_for(lambda: search.rows(RUNG_REACHED), dying)
     kill(dying)
@@ -273,15 +273,15 @@ def test_a_killed_search_with_early_stopping_ends_with_its_trials(search: Search
     assert code == 0, err
     assert "early stopping after epoch 1: " in out
     counts = search.counts()
-    assert counts["complete"] + counts["stopped"] == 6
+    assert counts["complete"] + counts.get("stopped", 0) == 4
     assert counts["complete"] >= 3, "published networks are trained in full"
     front = search.json("front", "s")
     assert isinstance(front, list)
-    assert all(row["epochs"] == 4 and row["state"] == "complete" for row in front)
+    assert all(row["epochs"] == 2 and row["state"] == "complete" for row in front)
     trained = search.rows("SELECT trial, COUNT(*), MAX(epoch) FROM nas_epochs GROUP BY trial")
-    assert len(trained) == 6
+    assert len(trained) == 4
     assert all(count == last for _, count, last in trained), "no epoch was trained twice"
-    assert sorted({last for *_, last in trained} | {1, 2, 4}) == [1, 2, 4]
+    assert sorted({last for *_, last in trained} | {1, 2}) == [1, 2]
 
 
 @pytest.mark.slow
