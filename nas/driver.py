@@ -10,7 +10,6 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
 from nas.data import DataSpec, Prepared, prepare
-from nas.evaluate import Task
 from nas.files import is_disk_full
 from nas.handle import StudyHandle, open_storage, read_settings
 from nas.latency import describe_rig, rig_key
@@ -19,6 +18,7 @@ from nas.runner import Watcher, run_search
 from nas.settings import Study, StudyMismatch
 from nas.store import Store, check_folder
 from nas.study import StudyDriver
+from nas.task import Task
 from primitives.core.errors import InvalidInput
 
 

@@ -1,60 +1,19 @@
 """Arch -> Evaluation: train, score, time. Knows neither the scheduler nor the study's database."""
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 from safetensors.torch import save
 
 from nas.costs import Costs
-from nas.data import Data, Prepared
+from nas.data import Data
 from nas.evaluation import Evaluation, Latency
 from nas.files import replace_file
 from nas.latency import measure_latency
 from nas.recipes import find_recipe
-from nas.settings import Study
 from nas.slot import DeviceSlot
+from nas.task import Task
 from nas.train import Epoch, Training
 from search_spaces.core.arch import Arch
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What every candidate of a study shares; JSON-able, so that workers can receive it.
-
-    Attributes:
-        study: the settings.
-        prepared: the data.
-        weights: folder for finished weights.
-        checkpoints: folder for unfinished trainings.
-        timed: whether the study asks for latency.
-    """
-
-    study: Study
-    prepared: Prepared
-    weights: str
-    checkpoints: str
-    timed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data that `from_json` reads back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the JSON form."""
-        study, prepared = Study.from_json(data["study"]), Prepared.from_json(data["prepared"])
-        return cls(study, prepared, data["weights"], data["checkpoints"], data["timed"])
-
-    def file_stem(self, arch: Arch) -> str:
-        """Return the name under which an arch's files are kept."""
-        return f"{arch.key}-{self.study.recipe_key(self.prepared.fingerprint)}"
-
-    def checkpoint(self, arch: Arch) -> Path:
-        """Return where the last epoch of an unfinished training is kept."""
-        return Path(self.checkpoints) / f"{self.file_stem(arch)}.pt"
 
 
 class Candidate:

@@ -11,9 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import huggingface_hub
-import timm
-from huggingface_hub import constants
 from torch import nn
 
 from primitives.core.errors import InvalidInput
@@ -62,6 +59,8 @@ class Published:
     def _have(self, backbone: str) -> bool:
         if find_weights(backbone) is not None:
             return True
+        from huggingface_hub import constants
+
         if self._online is None:
             self._online = not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT)
         return self._online and find_weights(backbone, fetch=True) is not None
@@ -74,10 +73,13 @@ def find_weights(backbone: str, *, fetch: bool = False) -> Path | None:
         backbone: a name of timm.
         fetch: download it where it is missing.
     """
+    import huggingface_hub  # these two take seconds, and most searches do without
+    import timm
+
     published = timm.get_pretrained_cfg(backbone)
     if published is None or not published.hf_hub_id:
         return None
-    name = published.hf_hub_filename or constants.SAFETENSORS_SINGLE_FILE
+    name = published.hf_hub_filename or huggingface_hub.constants.SAFETENSORS_SINGLE_FILE
     try:
         return Path(
             huggingface_hub.hf_hub_download(
@@ -99,6 +101,8 @@ def load_published(net: nn.Module, arch: Arch) -> None:
         return
     file = find_weights(backbone)
     if file is None:
+        from huggingface_hub import constants
+
         raise InvalidInput(
             f"published weights of {backbone!r} must be in {constants.HF_HUB_CACHE}, they are not; "
             f"{_WAY_OUT}"

@@ -19,10 +19,10 @@ from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from nas.evaluate import Task
 from nas.evaluation import Evaluation, Latency
 from nas.settings import Run
 from nas.study import Proposal, StudyDriver
+from nas.task import Task
 from nas.worker import Worker
 
 _SUGGEST_SECONDS = 0.2  # results of workers wait for so long at most

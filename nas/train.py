@@ -24,12 +24,9 @@ from nas.pretrained import load_published
 from nas.recipes import Recipe
 from nas.score import Scores, score
 from nas.slot import DeviceSlot
+from nas.task import TrainingFailed
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
-
-
-class TrainingFailed(RuntimeError):
-    """The loss left the finite numbers; training the same again would end the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,21 @@ import os
 import time
 import traceback
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ray import tune
 
 from nas.costs import Costs
 from nas.data import Data, open_data
-from nas.evaluate import Candidate, Task
 from nas.evaluation import Evaluation, Latency
 from nas.files import is_disk_full
 from nas.objectives import parse_limit
-from nas.train import TrainingFailed
+from nas.task import Task, TrainingFailed
 from search_spaces.core.arch import Arch
+
+if TYPE_CHECKING:
+    from nas.evaluate import Candidate
 
 _REPORT_SECONDS = 5.0
 
@@ -88,7 +90,7 @@ class Worker(tune.Trainable):
             return self._done(rows=rows, evaluation=json.dumps(candidate.finish().to_json()))
         return {"rows": rows, "done": False} | self._rung(candidate)
 
-    def _train(self, candidate: Candidate) -> None:
+    def _train(self, candidate: "Candidate") -> None:
         """Train up to the next rung, for a few seconds at most."""
         start = time.perf_counter()
         while (
@@ -98,14 +100,16 @@ class Worker(tune.Trainable):
         ):
             candidate.run_epoch()
 
-    def _rung(self, candidate: Candidate) -> dict[str, Any]:
+    def _rung(self, candidate: "Candidate") -> dict[str, Any]:
         epoch = candidate.training.epoch
         if epoch not in self._rungs:
             return {}
         self._rungs.remove(epoch)
         return {"rung": epoch, "rung_loss": candidate.settled_loss()}
 
-    def _begin(self) -> Candidate:
+    def _begin(self) -> "Candidate":
+        from nas.evaluate import Candidate  # takes seconds, and a driver imports this file too
+
         config = self._config
         task = Task.from_json(config["task"])
         latency = Latency.from_json(config["latency"]) if config["latency"] else None

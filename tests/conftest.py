@@ -1,13 +1,26 @@
 """What every test runs under: one thread, slow tests on request, GPU tests where there is one."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from nas.data import DataSpec, Prepared, prepare
 from nas.handle import StudyHandle
 from tests.dashboard.studies import write_study
+from tests.processes import Search, searching
 
 torch.set_num_threads(1)
+
+LONGEST = ("test_end_to_end.py", "test_interruptions.py")  # files that begin first
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[Search]:
+    """A folder to search in, with images."""
+    with searching(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "slow": None if config.getoption("--slow") else "slow; run it with --slow",
         "gpu": None if torch.cuda.is_available() else "needs a CUDA GPU",
     }
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")  # the longest file first
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         for marker, reason in skips.items():
             if reason and item.get_closest_marker(marker):

@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 
 from nas import evaluate as evaluate_module
 from nas.data import Data, DataSpec, Prepared, open_data, prepare
-from nas.evaluate import Candidate, Task, evaluate
+from nas.evaluate import Candidate, evaluate
 from nas.evaluation import Evaluation
 from nas.losses import LOSSES
 from nas.recipes import RECIPES, find_recipe
 from nas.score import score
 from nas.settings import Study
 from nas.slot import DeviceSlot
-from nas.train import TrainingFailed
+from nas.task import Task, TrainingFailed
 from search_spaces.core.network import build
 from tests.commands import write_images
 from tests.nas.searches import costs_of, decode, point

@@ -9,7 +9,8 @@ from nas.data import Data, Prepared, Samples
 from nas.recipes import RECIPES
 from nas.score import score
 from nas.slot import DeviceSlot
-from nas.train import Training, TrainingFailed
+from nas.task import TrainingFailed
+from nas.train import Training
 
 ARCH = baseline("ultralight-t", in_channels=1)
 FAST = replace(RECIPES["fast"], batch=2, augment=Augment.none())
