@@ -3,11 +3,11 @@
 import click
 from click.core import ParameterSource
 
-from nas.bench_search_command import bench_search
+from nas.bench_search_command import bench_report, bench_search
 from nas.prompt import device_option, echo_json, json_option
 
 
-@click.group(invoke_without_command=True, commands=[bench_search])
+@click.group(invoke_without_command=True, commands=[bench_search, bench_report])
 @click.option("--space", help="Only the baselines of this space.")
 @click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")

@@ -5,6 +5,7 @@ seeds; ordered genes are integers for all of them. The score is noise-free. A li
 of Optuna's for the opponents, which train what breaks it; such trainings count and add nothing.
 """
 
+import json
 import sys
 import time
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -131,8 +133,25 @@ def bench_samplers(
     }
 
 
+def read_found(file: Path) -> dict[str, Any]:
+    """Read what `bench_samplers` returned and the command printed as JSON.
+
+    Raises:
+        InvalidInput: the file holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        found = dict(json.loads(file.read_text()))
+        wanted = {"task", "seeds", "samplers", "to_match"} <= set(found)
+    except (ValueError, TypeError):
+        wanted = False
+    if not wanted:
+        raise InvalidInput(f"{file} must hold what `nas bench search --json` printed, it does not")
+    return found
+
+
 def search_tables(found: Mapping[str, Any]) -> list[Table]:
-    """Return what `bench_samplers` found as tables."""
+    """Return what `bench_samplers` found, or its JSON, as tables."""
     samplers, seeds = found["samplers"], len(found["seeds"])
     marks = list(next(iter(samplers.values()))["share"])
     shares = (
@@ -221,6 +240,7 @@ def _summary(runs: Sequence[Replay]) -> dict[str, Any]:
     return {
         "share": {mark: round(float(quartiles[1, mark - 1]), 4) for mark in marks},
         "quartiles": {mark: quartiles[::2, mark - 1].round(4).tolist() for mark in marks},
+        "curve": quartiles.round(4).tolist(),
         "mean": {mark: round(float(shares[:, mark - 1].mean()), 4) for mark in marks},
         "seconds_per_proposal": median(run.seconds for run in runs) / shares.shape[1],
         "infeasible": sum(run.infeasible for run in runs),

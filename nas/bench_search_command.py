@@ -1,5 +1,9 @@
 """The command that compares samplers; its heavy imports live inside."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import click
 
 from nas.prompt import echo_json, json_option
@@ -19,6 +23,7 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 @click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
 @click.option("--earlier", type=click.IntRange(0), default=0, show_default=True,
               help="Trainings on a relative, which warm-start knows.")  # fmt: skip
+@click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
 @json_option
 def bench_search(
     task: str,
@@ -29,6 +34,7 @@ def bench_search(
     noise: float,
     tight: bool,
     earlier: int,
+    figure: Path | None,
     as_json: bool,
 ) -> None:
     """Compare samplers on problems whose truth is known, without training.
@@ -36,9 +42,8 @@ def bench_search(
     Prints the median share of the best known hypervolume over trainings, and after how many of its
     own trainings known-cost has what each other sampler ends with.
     """
-    from nas.bench_search import bench_samplers, search_tables
+    from nas.bench_search import bench_samplers
     from nas.progress import TerminalWatcher
-    from nas.tables import print_tables
 
     with TerminalWatcher() as watcher:
         found = bench_samplers(
@@ -52,5 +57,26 @@ def bench_search(
         )
     if as_json:
         echo_json(found)
-    else:
+    _show(found, figure, tables=not as_json)
+
+
+@click.command("report")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
+def bench_report(file: Path, figure: Path | None) -> None:
+    """Print the tables of what `nas bench search --json` found and kept in FILE."""
+    from nas.bench_search import read_found
+
+    _show(read_found(file), figure, tables=True)
+
+
+def _show(found: Mapping[str, Any], figure: Path | None, *, tables: bool) -> None:
+    from nas.bench_search import search_tables
+    from nas.tables import print_tables
+
+    if tables:
         print_tables(*search_tables(found))
+    if figure:
+        from dashboard.shares import shares_figure, write_figure
+
+        write_figure(shares_figure(found), figure)

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.genes import Genes
+from nas.learned import learn
 from nas.pareto import Floats
 from nas.problem import Problem
-from nas.surrogate import Inputs, Surrogate, fit
+from nas.surrogate import Inputs, Similarity, Surrogate
+from nas.warp import Warp
 
 ENOUGH = 10  # results of an earlier search
 _WEIGHT = 4.0  # results of this search that the slope of 1 counts as much as
@@ -79,10 +81,11 @@ class Earlier:
             column = found.values[:, i]
             if goal.cost is None and np.isfinite(column).all():
                 values = signs[i] * (np.log(column) if goal.log else column)
-                parameters = fit(genes.similarity, points, values, found.counts)
-                self._models[i] = Surrogate(
-                    genes.similarity, parameters, points, values, found.counts
-                )
+                self._models[i] = _process(genes.similarity, points, values, found.counts)
+
+    def rest(self, goal: int, inputs: Inputs, values: Floats) -> Floats:
+        """Return what of values at some inputs is not foretold."""
+        return self._rest(goal, inputs, values)[1]
 
     def inform(
         self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Surrogate]
@@ -92,15 +95,28 @@ class Earlier:
         Args:
             goal: number of the objective.
             inputs: of the values.
-            values: measured.
+            values: latent ones of those measured.
             model: makes a process of values at these inputs.
         """
+        slope, rest = self._rest(goal, inputs, values)
         if goal not in self._models:
-            return model(values)
+            return model(rest)
+        return Informed(self._models[goal], slope, model(rest))
+
+    def _rest(self, goal: int, inputs: Inputs, values: Floats) -> tuple[float, Floats]:
+        if goal not in self._models:
+            return 0.0, values
         earlier = self._models[goal]
         foretold = earlier.predict(inputs)[0]
         slope = _slope(foretold, values, float(np.var(earlier.values)))
-        return Informed(earlier, slope, model(values - slope * foretold))
+        return slope, values - slope * foretold
+
+
+def _process(similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats) -> Surrogate:
+    known = learn(similarity, inputs, values, counts)
+    warp = Warp.around(values, known.margins)
+    latent, worth = warp.latent(values), warp.worth(values, counts)
+    return Surrogate(similarity, known.parameters, inputs, latent, worth)
 
 
 def _slope(foretold: Floats, values: Floats, usual: float) -> float:

@@ -14,7 +14,7 @@ from nas.surrogate import Similarity
 Codes = NDArray[np.intp]
 Conditions = Mapping[str, tuple[str, frozenset[Any]]]
 
-_REACH = 0.5  # of an ordered gene's range: over which similarity falls to 1/e
+_REACH = 0.3  # of an ordered gene's range: over which similarity falls to 1/e
 
 
 @dataclass(frozen=True)

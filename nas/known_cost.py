@@ -1,7 +1,8 @@
 """Sampler "known-cost": models what must be measured and computes what need not be.
 
 Parameters, multiply-adds and memory follow exactly from a point, so only scores (and latency) are
-modelled, by a Gaussian process on genes and log-costs (`nas.surrogate`). A candidate's worth is the
+modelled, by a Gaussian process on genes and log-costs (`nas.surrogate`) under a map that undoes how
+scores level off (`nas.warp`). A candidate's worth is the
 expected hypervolume that it adds, in closed form (`nas.gain`); what breaks a limit on an exact cost
 is never proposed. Running trials count as if they had met their prediction; the front's levels are
 posterior means, since the best of many noisy values flatters. The first points are spread evenly
@@ -26,14 +27,15 @@ from nas.cost_book import CostBook
 from nas.earlier import Earlier
 from nas.genes import Codes
 from nas.history import History
+from nas.learned import Memory
 from nas.pareto import Floats
 from nas.point_sampler import PointSampler
 from nas.pool import Pool
 from nas.problem import Problem
-from nas.surrogate import Inputs, Parameters, fit
+from nas.surrogate import Inputs
 from nas.worth import Worth, to_inputs
 
-START = 10
+START = 5
 _FEW = 4  # results before the first model where an earlier search has one
 _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
@@ -57,7 +59,7 @@ class KnownCostSampler(PointSampler):
         super().__init__(problem, seed=seed)
         self._start = start
         self._book = CostBook(problem.cost, self.genes, dear=problem.dear)
-        self._fits: dict[tuple[str, int], Parameters] = {}
+        self._memory = Memory()
         self._earlier: Earlier | None = None
 
     def propose(self, study: Study, history: History, rng: Generator) -> Codes:
@@ -93,9 +95,7 @@ class KnownCostSampler(PointSampler):
         """Return the candidate with the largest expected gain."""
         signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
         earlier = self._learn(tuple(signs))
-        worth = Worth(
-            self.problem, self.genes, self._book, history, signs, self._parameters, earlier
-        )
+        worth = Worth(self.problem, self.genes, self._book, history, signs, self._memory, earlier)
         pool = Pool(self.genes.sizes, rng)
 
         def score(codes: Codes) -> Floats:
@@ -142,20 +142,6 @@ class KnownCostSampler(PointSampler):
                 best, best_score = codes[row], exact
         chosen: Codes = codes[order[0]] if best is None else best
         return chosen
-
-    def _parameters(self, name: str, inputs: Inputs, values: Floats, counts: Floats) -> Parameters:
-        """Return kernel parameters, fitted on the first results; anew each time they grow by 10 %.
-
-        So they depend on the results alone, not on when the study was interrupted.
-        """
-        size = min(START, len(values))
-        while (grown := size + max(1, size // 10)) <= len(values):
-            size = grown
-        if (name, size) not in self._fits:
-            self._fits[name, size] = fit(
-                self.genes.similarity, inputs[:size], values[:size], counts[:size]
-            )
-        return self._fits[name, size]
 
 
 def _gap(costs: Floats, seen: Floats) -> float:

@@ -32,6 +32,8 @@ JITTER = (
 MOST_FITTED = 200  # points that relevances are fitted on
 _SHARED = 4  # parameters besides relevances: log of p, q, t and the noise's variance
 _STEPS = 60  # of the optimiser
+_COST = 0.3  # likeliest relevance of a log-cost: capacity matters more than any one gene
+_PRIOR_SD = 0.8  # of the logs of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,11 @@ def fit(similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats) 
         inputs, values, counts = inputs[rows], values[rows], counts[rows]
     each = similarity.each(inputs, inputs)
     target = (values - values.mean()) / _spread(values)
-    start = _prior_means(len(each))
+    start = _prior_means(len(similarity.tables), inputs.costs.shape[1])
     found = minimize(
         _loss,
         start,
-        args=(each.reshape(len(each), -1), target, counts),
+        args=(each.reshape(len(each), -1), target, counts, start),
         jac=True,
         method="L-BFGS-B",
         bounds=[(mean - 7, mean + 5) for mean in start],
@@ -146,21 +148,58 @@ def fit(similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats) 
     return Parameters.of(found.x)
 
 
+def prior(inputs: Inputs, similarity: Similarity) -> Parameters:
+    """Return the parameters that are the likeliest before any data."""
+    return Parameters.of(_prior_means(len(similarity.tables), inputs.costs.shape[1]))
+
+
+def log_likelihood(
+    similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats, parameters: Parameters
+) -> Floats:
+    """Return the log marginal likelihood of several sets of values at the same points.
+
+    Shape: values and counts (sets, n) -> (sets,)
+    """
+    kernel = covariance(similarity, inputs, inputs, parameters)
+    found = []
+    for one, count in zip(values, counts, strict=True):
+        scale = _spread(one)
+        target = (one - one.mean()) / scale
+        noisy = kernel + np.diag(parameters.noise / count + JITTER)
+        factor = cho_factor(noisy, lower=True, overwrite_a=True)
+        fit = -0.5 * target @ cho_solve(factor, target) - np.log(np.diag(factor[0])).sum()
+        found.append(fit - len(one) * np.log(scale))
+    return np.array(found)
+
+
+def covariance(similarity: Similarity, a: Inputs, b: Inputs, parameters: Parameters) -> Floats:
+    """Return the kernel between points; see the module.
+
+    Shape: (n), (m) -> (n, m)
+    """
+    p = parameters
+    total = similarity.weighted(a, b, p.relevance)
+    squares = similarity.weighted(a, b, p.relevance**2, power=2)
+    product = p.product * np.exp(-p.decay * (p.relevance.sum() - total))
+    return np.asarray(total + p.pairs * 0.5 * (total**2 - squares) + product)
+
+
 def _spread(values: Floats) -> float:
     return float(values.std()) or 1.0
 
 
-def _prior_means(genes: int) -> Floats:
-    return np.append(np.full(genes, np.log(0.5 / genes)), np.log([1.0, 0.3, 1.0, 0.05]))
+def _prior_means(genes: int, costs: int) -> Floats:
+    """Return the logs of the parameters that are the likeliest; each cost counts as many genes."""
+    relevance = np.append(np.full(genes, 0.5 / (genes + costs)), np.full(costs, _COST))
+    return np.log(np.append(relevance, [1.0, 0.3, 1.0, 0.05]))
 
 
-_PRIOR_SD = 1.5
-
-
-def _loss(logs: Floats, each: Floats, target: Floats, counts: Floats) -> tuple[float, Floats]:
+def _loss(
+    logs: Floats, each: Floats, target: Floats, counts: Floats, means: Floats
+) -> tuple[float, Floats]:
     """Return minus the log posterior of parameters, and its gradient.
 
-    Shape: (genes + 4,), (genes, n * n), (n,), (n,) -> scalar, (genes + 4,)
+    Shape: (genes + 4,), (genes, n * n), (n,), (n,), (genes + 4,) -> scalar, (genes + 4,)
     """
     n, p = len(target), Parameters.of(logs)
     a = p.relevance
@@ -184,7 +223,7 @@ def _loss(logs: Floats, each: Floats, target: Floats, counts: Floats) -> tuple[f
         -(by_product @ (a.sum() - total)),
         p.noise * (np.diag(slope) / counts).sum(),
     ])  # fmt: skip
-    prior = (logs - _prior_means(len(a))) / _PRIOR_SD
+    prior = (logs - means) / _PRIOR_SD
     loss = 0.5 * target @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * prior @ prior
     return float(loss), np.append(a * relevance, shared) + prior / _PRIOR_SD
 
@@ -243,8 +282,4 @@ class Surrogate:
         return float(a.sum() + p.pairs * 0.5 * (a.sum() ** 2 - (a**2).sum()) + p.product)
 
     def _covariance(self, a: Inputs, b: Inputs) -> Floats:
-        p = self.parameters
-        total = self.similarity.weighted(a, b, p.relevance)
-        squares = self.similarity.weighted(a, b, p.relevance**2, power=2)
-        product = p.product * np.exp(-p.decay * (p.relevance.sum() - total))
-        return np.asarray(total + p.pairs * 0.5 * (total**2 - squares) + product)
+        return covariance(self.similarity, a, b, self.parameters)

@@ -1,6 +1,6 @@
 """What the results of a search say of any candidate: predicted losses and expected gain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,11 @@ from nas.earlier import Earlier, Informed
 from nas.gain import expected_gain
 from nas.genes import Codes, Genes
 from nas.history import History
+from nas.learned import Learned, Memory, learn
 from nas.pareto import Floats, front_mask
 from nas.problem import Problem
-from nas.surrogate import Inputs, Parameters, Surrogate
-
-Fit = Callable[[str, Inputs, Floats, Floats], Parameters]
+from nas.surrogate import Inputs, Parameters, Surrogate, fit
+from nas.warp import Warp
 
 _FACTOR = 2.0  # difference of two log-costs that the models take for a large one
 _MOST = 800  # results that a model is built on
@@ -42,7 +42,7 @@ class Worth:
         book: of its exact costs.
         history: its results, `START` or more.
         signs: per objective, -1 where it is maximised, else 1.
-        fit: returns the kernel parameters of a named model.
+        memory: what models have learned so far.
         earlier: what an earlier search foretells.
 
     Attributes:
@@ -56,27 +56,29 @@ class Worth:
         book: CostBook,
         history: History,
         signs: Sequence[float],
-        fit: Fit,
+        memory: Memory,
         earlier: Earlier,
     ) -> None:
         self._problem, self._genes, self._book = problem, genes, book
-        self._signs, self._fit = signs, fit
+        self._signs, self._memory = signs, memory
         done = history.complete
         codes, waiting = genes.encode(done.points), genes.encode(history.pending)
         inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
         self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
         self._models: dict[int, Surrogate | Informed] = {}
+        self._warps: list[Warp | None] = [None] * len(signs)
         for i, goal in enumerate(problem.goals):
             if goal.cost is None:
                 values = signs[i] * (np.log(done.values[:, i]) if goal.log else done.values[:, i])
-                named = partial(self._model, f"goal {i}", inputs, counts=done.counts)
-                model = earlier.inform(i, inputs, values, named)
+                model = self._goal(i, inputs, values, done.counts, earlier)
                 self._models[i] = model.believe(pending) if len(pending) else model
         self._limits = [
             limit for name in problem.measured_limits if (limit := self._limit(name, history))
         ]
         every = np.vstack([codes, waiting])
         losses, _ = self._losses(every, book.exact(every))
+        for i, warp in enumerate(self._warps):
+            losses[:, i] = losses[:, i] if warp is None else warp.value(losses[:, i])
         mask = front_mask(losses, ["minimize"] * losses.shape[1])
         self.front, self._levels, self._corner = every[mask], losses[mask], self._reference(losses)
 
@@ -85,14 +87,15 @@ class Worth:
 
         Shape: (n, genes), (n, costs) -> (n,)
         """
-        gains = expected_gain(self._levels, self._corner, *self._losses(codes, cost))
+        losses = self._losses(codes, cost)
+        gains = expected_gain(self._levels, self._corner, *losses, self._warps)
         for model in self._limits:
             mean, sd = model.predict(self._inputs(codes, cost))
             gains = gains * ndtr(-mean / sd)
         return gains
 
     def _losses(self, codes: Codes, cost: Floats) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of what is minimised, one column per objective."""
+        """Return mean and deviation of what is minimised, latent where it is modelled."""
         inputs = self._inputs(codes, cost)
         means, sds = np.empty((2, len(codes), len(self._costs)))
         for i, column in enumerate(self._costs):
@@ -120,13 +123,33 @@ class Worth:
         if found is None or len(rows) < 2:
             return None
         codes = self._genes.encode([found.points[row] for row in rows])
-        values = np.log1p(found.values[rows, 0])
-        inputs = self._inputs(codes, self._book.exact(codes))
-        return self._model(f"limit {name}", inputs, values, found.counts[rows])
+        values, counts = np.log1p(found.values[rows, 0]), found.counts[rows]
+        inputs, similarity = self._inputs(codes, self._book.exact(codes)), self._genes.similarity
 
-    def _model(self, name: str, inputs: Inputs, values: Floats, counts: Floats) -> Surrogate:
+        def learn_limit(n: int) -> Learned:
+            return Learned(fit(similarity, inputs[:n], values[:n], counts[:n]))
+
+        known = self._memory.recall(f"limit {name}", len(values), learn_limit)
+        return self._model(known.parameters, inputs, counts, values)
+
+    def _goal(
+        self, goal: int, inputs: Inputs, values: Floats, counts: Floats, earlier: Earlier
+    ) -> Surrogate | Informed:
+        """Return a model of an objective's latent values, and keep its warp."""
+
+        def learn_goal(n: int) -> Learned:
+            rest = partial(earlier.rest, goal, inputs[:n])
+            return learn(self._genes.similarity, inputs[:n], values[:n], counts[:n], rest)
+
+        known = self._memory.recall(f"goal {goal}", len(values), learn_goal)
+        warp = self._warps[goal] = Warp.around(values, known.margins)
+        model = partial(self._model, known.parameters, inputs, warp.worth(values, counts))
+        return earlier.inform(goal, inputs, warp.latent(values), model)
+
+    def _model(
+        self, parameters: Parameters, inputs: Inputs, counts: Floats, values: Floats
+    ) -> Surrogate:
         """Return the model of all results; of many, the best and an even choice of the others."""
-        parameters = self._fit(name, inputs, values, counts)
         if len(values) > _MOST:
             order = np.argsort(values, kind="stable")
             others = order[_MOST // 2 :]

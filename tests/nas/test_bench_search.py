@@ -1,8 +1,12 @@
 """The comparison of samplers: its figures by hand, and a small run of the command."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from dashboard.shares import shares_figure
 from nas.bench_search import Replay, _summary, _to_match, bench_samplers
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
@@ -56,3 +60,29 @@ def test_a_warm_start_needs_an_earlier_search() -> None:
     found = run_json("bench search --samplers warm-start --seeds 1 --trials 10 --earlier 12")
     assert found["task"]["earlier"] == 12
     assert 0 < found["samplers"]["warm-start"]["share"]["10"] < 1
+
+
+def test_a_kept_comparison_is_printed_and_drawn(tmp_path: Path) -> None:
+    kept, page = tmp_path / "found.json", tmp_path / "found.html"
+    kept.write_text(run("bench search --samplers random --seeds 2 --trials 10 --json").stdout)
+    row = json.loads(kept.read_text())["samplers"]["random"]
+    text = run(f"bench report {kept} --figure {page}").stdout
+    assert f"random   {row['share']['10']:.3f}" in text
+    low, middle, high = row["curve"]
+    assert middle[-1] == row["share"]["10"]
+    assert [low[-1], high[-1]] == row["quartiles"]["10"]
+    assert '"name":"random"' in page.read_text()
+    refused = run(f"bench report {kept} --figure {tmp_path / 'found.doc'}")
+    assert refused.exit_code == 2
+    assert "a figure must end in .html, .png, .svg, .pdf, got 'found.doc'" in refused.stderr
+    page.write_text("no JSON")
+    assert run(f"bench report {page}").exit_code == 2
+
+
+def test_the_figure_draws_medians_and_quartiles() -> None:
+    shares = [replay_of(0.1, 0.2), replay_of(0.3, 0.4), replay_of(0.5, 0.9)]
+    found = {"task": {"name": "synthetic", "noise": 0.0}, "seeds": [0, 1, 2]}
+    figure = shares_figure(found | {"samplers": {"random": _summary(shares)}})
+    band, line = figure.data
+    assert (list(line.x), list(line.y), line.name) == ([1, 2], [0.3, 0.4], "random")
+    assert list(band.y) == [0.4, 0.65, 0.3, 0.2]

@@ -1,0 +1,64 @@
+"""Figure of a comparison of samplers: share of the best hypervolume over trainings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dashboard.theme import BLUE, GREEN, GREY, INK, ORANGE, SKY, new_figure
+from primitives.core.errors import InvalidInput
+
+_COLOURS = (BLUE, ORANGE, GREEN, SKY, INK, GREY)
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def shares_figure(found: Mapping[str, Any]) -> go.Figure:
+    """Return medians over seeds as lines, quartiles as bands.
+
+    Args:
+        found: what `nas.bench_search.bench_samplers` returns.
+    """
+    task = ", ".join(f"{key} {value}" for key, value in found["task"].items() if key != "name")
+    figure = new_figure(f"Share of the best hypervolume, {task}, {len(found['seeds'])} seeds")
+    for number, (name, row) in enumerate(found["samplers"].items()):
+        low, middle, high = row["curve"]
+        trainings = list(range(1, len(middle) + 1))
+        colour = _COLOURS[number % len(_COLOURS)]
+        figure.add_scatter(
+            x=[*trainings, *reversed(trainings)],
+            y=[*high, *reversed(low)],
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.15,
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        dash = "solid" if number < len(_COLOURS) else "dash"
+        figure.add_scatter(
+            x=trainings, y=middle, mode="lines", name=name, line={"color": colour, "dash": dash}
+        )
+    figure.update_xaxes(title_text="trainings", rangemode="tozero")
+    figure.update_yaxes(title_text="share, median and quartiles")
+    return figure
+
+
+def write_figure(figure: go.Figure, file: Path) -> None:
+    """Write a figure as a page, or as a picture where kaleido is installed.
+
+    Raises:
+        InvalidInput: the file's ending is unknown, or a picture needs kaleido.
+    """
+    if file.suffix == ".html":
+        figure.write_html(file, include_plotlyjs="cdn")
+        return
+    if file.suffix not in _PICTURES:
+        raise InvalidInput(f"a figure must end in .html, {', '.join(_PICTURES)}, got {file.name!r}")
+    try:
+        import kaleido  # noqa: F401
+    except ImportError:
+        raise InvalidInput(
+            f"a picture such as {file.name!r} needs kaleido: pip install kaleido, or name a .html"
+        ) from None
+    figure.write_image(file, width=900, height=520)
