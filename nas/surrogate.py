@@ -191,7 +191,7 @@ def _spread(values: Floats) -> float:
 def _prior_means(genes: int, costs: int) -> Floats:
     """Return the logs of the parameters that are the likeliest; each cost counts as many genes."""
     relevance = np.append(np.full(genes, 0.5 / (genes + costs)), np.full(costs, _COST))
-    return np.log(np.append(relevance, [1.0, 0.3, 1.0, 0.05]))
+    return np.asarray(np.log(np.append(relevance, [1.0, 0.3, 1.0, 0.05])))
 
 
 def _loss(
