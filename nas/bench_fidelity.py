@@ -13,9 +13,11 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
+from nas.curve_gain import CurveGain
 from nas.early_stop import RESUMES, EarlyStop
 from nas.objectives import find_objectives
 from nas.pareto import Floats, volume_gains
+from nas.problem import Problem
 from nas.rungs import rung_epochs
 from nas.synthetic import GENES, Codes, Instance, costs
 
@@ -37,17 +39,21 @@ class Trainings:
         study: of the search; maximises Dice and minimises log-parameters.
         instance: of the problem.
         rule: one of `nas.rungs.FIDELITIES`.
+        problem: what is searched.
 
     Attributes:
         clock: training equivalents so far.
         ended: full trainings, as the clock at their end and the design.
     """
 
-    def __init__(self, study: optuna.Study, instance: Instance, rule: str) -> None:
+    def __init__(
+        self, study: optuna.Study, instance: Instance, rule: str, problem: Problem
+    ) -> None:
         self._study, self._instance = study, instance
         self._rungs = rung_epochs(rule, EPOCHS)
         objectives = find_objectives(["dice", "params"])
-        self._early_stop = EarlyStop(study, objectives, self._rungs)
+        gains = CurveGain(study, problem) if rule == "model" else None
+        self._early_stop = EarlyStop(study, objectives, self._rungs, gains=gains)
         self._numbers: dict[int, int] = {}  # of a trial -> of the one that its training began with
         self.clock = 0.0
         self.ended: list[tuple[float, Codes]] = []

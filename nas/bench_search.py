@@ -21,13 +21,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler
 from rich.table import Table
 
-from nas.bench_fidelity import RULES, Trainings
-from nas.early_stop import RESUMES
+from nas.bench_fidelity import EPOCHS, RULES, Trainings
+from nas.early_stop import RESUMES, curve_reader
 from nas.folder import Progress
 from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
 from nas.pareto import Floats
 from nas.problem import Goal, Point, Problem
+from nas.rungs import rung_epochs
 from nas.sampling import SAMPLERS
 from nas.synthetic import GENES, Codes, Instance, costs
 from nas.tables import table
@@ -175,10 +176,12 @@ def _play(
 ) -> tuple[optuna.Study, Trainings, float]:
     """Return the study of a search, its trainings, and the seconds that proposals took."""
     proposes, rule = RULES.get(name, (name, "none"))
-    sampler = METHODS[proposes](instance.seed, replace(_problem(instance), earlier=earlier))
+    curve = curve_reader(rung_epochs(rule, EPOCHS)) if rule == "model" else None
+    problem = replace(_problem(instance), earlier=earlier, curve=curve)
+    sampler = METHODS[proposes](instance.seed, problem)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    done, seconds = Trainings(study, instance, rule), 0.0
+    done, seconds = Trainings(study, instance, rule, problem), 0.0
     while done.clock < trials - 1e-9:
         began = time.perf_counter()
         with warnings.catch_warnings():

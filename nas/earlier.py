@@ -17,10 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.curve_model import CurveModel
 from nas.genes import Genes
 from nas.pareto import Floats
 from nas.problem import Problem
 from nas.surrogate import Inputs, Surrogate, fit
+
+Model = Surrogate | CurveModel
 
 ENOUGH = 10  # results of an earlier search
 _WEIGHT = 4.0  # results of this search that the slope of 1 counts as much as
@@ -38,7 +41,7 @@ class Informed:
 
     earlier: Surrogate
     slope: float
-    rest: Surrogate
+    rest: Model
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the noise-free value at points.
@@ -85,8 +88,8 @@ class Earlier:
                 )
 
     def inform(
-        self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Surrogate]
-    ) -> Surrogate | Informed:
+        self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Model]
+    ) -> Model | Informed:
         """Return a process of this search's values.
 
         Args:

@@ -7,9 +7,9 @@ point, which goes on from the checkpoint, passes for it at the rungs and does no
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.trial import Trial as OpenTrial
 
 from nas.costs import Costs
+from nas.history import Curve
 from nas.objectives import OBJECTIVES, Objective
 from nas.rungs import ENOUGH, better_half, foresight, quota
 
@@ -71,7 +72,7 @@ class EarlyStop:
         objectives: of the study.
         epochs: of the rungs; see `nas.rungs.rung_epochs`.
         gains: rule "model": returns what trials that wait at a rung promise; None: "mo-asha".
-        ceiling: see `Rung`.
+        ceiling: returns what `Rung` says of two seeds.
         say: told once when a rung turns out to say nothing.
     """
 
@@ -82,7 +83,7 @@ class EarlyStop:
         epochs: Sequence[int],
         *,
         gains: Gains | None = None,
-        ceiling: float | None = None,
+        ceiling: Callable[[], float | None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._study, self._epochs, self._gains = study, epochs, gains
@@ -90,7 +91,8 @@ class EarlyStop:
         # A latency is not known yet: multiply-adds stand for it.
         names = [("macs" if o.name == "latency" else o.name) for o in objectives]
         self._costs = [OBJECTIVES[n] for n in dict.fromkeys(names) if OBJECTIVES[n].units]
-        self._useless = {rung.epoch for rung in self.rungs() if rung.useless}
+        rungs = [self._rung(epoch, self._reached(epoch)) for epoch in epochs]
+        self._useless = {rung.epoch for rung in rungs if rung.useless}
 
     def ahead(self, trial: OpenTrial) -> list[int]:
         """Return the rungs that a trial has not passed yet."""
@@ -123,7 +125,9 @@ class EarlyStop:
 
     def rungs(self) -> list[Rung]:
         """Return what happened so far, by epoch."""
-        return [self._rung(epoch, self._reached(epoch)) for epoch in self._epochs]
+        top = self._ceiling() if self._epochs else None
+        rungs = [self._rung(epoch, self._reached(epoch)) for epoch in self._epochs]
+        return [replace(rung, ceiling=top) for rung in rungs]
 
     def _winners(self, new: int, epoch: int, here: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return who goes on now: the new trial of that number, others that wait, both or none."""
@@ -155,7 +159,7 @@ class EarlyStop:
         """Whether a rung says nothing; told when that is found out."""
         rung = self._rung(epoch, here)
         if rung.useless and epoch not in self._useless:
-            self._say(f"early stopping {rung}")
+            self._say(f"early stopping {replace(rung, ceiling=self._ceiling())}")
         (self._useless.add if rung.useless else self._useless.discard)(epoch)
         return rung.useless
 
@@ -177,7 +181,17 @@ class EarlyStop:
         done = [t for t in here if t.state == TrialState.COMPLETE]
         found = foresight([_loss(t, epoch) for t in done], [_dice(t.user_attrs) for t in done])
         stopped = sum(_is_paused(t, epoch) for t in here)
-        return Rung(epoch, len(here), stopped, found, self._ceiling)
+        return Rung(epoch, len(here), stopped, found)
+
+
+def curve_reader(epochs: Sequence[int]) -> Curve | None:
+    """Return what reads a trial's losses at rungs; see `nas.problem.Problem`."""
+
+    def read(attrs: Mapping[str, Any]) -> list[float]:
+        passed = attrs.get(RUNGS, {})
+        return [passed.get(str(epoch), [np.nan])[0] for epoch in epochs]
+
+    return read if epochs else None
 
 
 def _loss(trial: FrozenTrial, epoch: int) -> float:

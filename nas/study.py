@@ -5,22 +5,25 @@ A trial that was running when a driver died is taken up again under its number.
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 import search_spaces
+from nas.ceiling import two_seeds
 from nas.costs import Costs, measure_costs
+from nas.curve_gain import CurveGain
 from nas.data import Prepared
 from nas.dimensions import suggest
-from nas.early_stop import EarlyStop
+from nas.early_stop import EarlyStop, curve_reader
 from nas.evaluation import Evaluation, Latency
 from nas.handle import StudyHandle
 from nas.ledger import Ledger, broken_limit
-from nas.objectives import Objective, find_objectives, parse_limit
+from nas.objectives import find_objectives, parse_limit
 from nas.opening import load_or_create
 from nas.pretrained import Published
 from nas.problem import Problem
@@ -107,11 +110,18 @@ class StudyDriver:
             for name, baseline in reversed(list(self.space.baselines.items()))
         }
         self.optuna_study = load_or_create(store, study, prepared, revision)
-        self.optuna_study.sampler = self._sampler(objectives)
+        self._rungs = rung_epochs(study.fidelity, study.epochs)
+        self.optuna_study.sampler = self._sampler()
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
-        epochs = rung_epochs(study.fidelity, study.epochs)
         self.early_stop = EarlyStop(
-            self.optuna_study, objectives, epochs, say=self.ledger.lines.append
+            self.optuna_study,
+            objectives,
+            self._rungs,
+            gains=CurveGain(self.optuna_study, self._problem)
+            if study.fidelity == "model"
+            else None,
+            ceiling=partial(two_seeds, store, study.name),
+            say=self.ledger.lines.append,
         )
         self.proposals = self.ledger.ended
         # arch key -> its twins, which wait for its end
@@ -190,17 +200,25 @@ class StudyDriver:
         for twin in self._in_training.pop(proposal.arch.key):
             self.ledger.failed(twin, reason, counts=False)
 
-    def _sampler(self, objectives: Sequence[Objective]) -> BaseSampler:
-        def problem() -> Problem:
-            name = self.study.warm_start
-            earlier = StudyHandle(self.store, name) if name else None
-            return study_problem(
-                self.space, self._of, self._costs, objectives, self.limits, self.study.size, earlier
-            )
-
+    def _sampler(self) -> BaseSampler:
         # A continued study must not repeat the random numbers that it began with.
         seed = self.study.seed + len(self.optuna_study.get_trials(deepcopy=False))
-        return make_sampler(self.study.sampler, seed, problem)
+        return make_sampler(self.study.sampler, seed, lambda: self._problem)
+
+    @cached_property
+    def _problem(self) -> Problem:
+        """What samplers and the rule "model" have to know."""
+        name = self.study.warm_start
+        return study_problem(
+            self.space,
+            self._of,
+            self._costs,
+            find_objectives(self.study.objectives),
+            self.limits,
+            self.study.size,
+            StudyHandle(self.store, name) if name else None,
+            curve_reader(self._rungs) if self.study.fidelity == "model" else None,
+        )
 
     def _enqueue_baselines(self) -> None:
         if not self.study.baselines:

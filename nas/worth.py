@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nas.cost_book import CostBook
-from nas.earlier import Earlier, Informed
+from nas.curve_model import CurveFits
+from nas.earlier import Earlier, Informed, Model
 from nas.gain import expected_gain
 from nas.genes import Codes, Genes
 from nas.history import History
@@ -44,6 +45,7 @@ class Worth:
         signs: per objective, -1 where it is maximised, else 1.
         fit: returns the kernel parameters of a named model.
         earlier: what an earlier search foretells.
+        curves: learns from trainings that were seen before their end.
 
     Attributes:
         front: predicted best of the results and the points under way.
@@ -58,6 +60,7 @@ class Worth:
         signs: Sequence[float],
         fit: Fit,
         earlier: Earlier,
+        curves: CurveFits,
     ) -> None:
         self._problem, self._genes, self._book = problem, genes, book
         self._signs, self._fit = signs, fit
@@ -65,11 +68,16 @@ class Worth:
         codes, waiting = genes.encode(done.points), genes.encode(history.pending)
         inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
         self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
-        self._models: dict[int, Surrogate | Informed] = {}
+        self._models: dict[int, Model | Informed] = {}
         for i, goal in enumerate(problem.goals):
             if goal.cost is None:
                 values = signs[i] * (np.log(done.values[:, i]) if goal.log else done.values[:, i])
+                named: Callable[[Floats], Model]
                 named = partial(self._model, f"goal {i}", inputs, counts=done.counts)
+                if history.curves is not None and not goal.log:  # a time has no curve
+                    every = genes.encode(history.curves.points)
+                    seen = self._inputs(every, book.exact(every)), history.curves.losses
+                    named = partial(curves.model, f"goal {i}", *seen)
                 model = earlier.inform(i, inputs, values, named)
                 self._models[i] = model.believe(pending) if len(pending) else model
         self._limits = [

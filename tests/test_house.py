@@ -24,6 +24,7 @@ SEARCH = {
     "nas/bench_fidelity.py",
     "nas/bench_search.py",
     "nas/cli.py",
+    "nas/curve_gain.py",
     "nas/dimensions.py",
     "nas/driver.py",
     "nas/early_stop.py",

@@ -17,9 +17,7 @@ def test_rungs_are_a_ninth_and_a_third_of_the_budget(epochs: int, rungs: tuple[i
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(
-        InvalidInput, match="mo-asha, model, got 'asha'; did you mean 'mo-a"
-    ):
+    with pytest.raises(InvalidInput, match="mo-asha, model, got 'asha'; did you mean 'mo-a"):
         check_fidelity("asha")
 
 
