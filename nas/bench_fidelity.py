@@ -23,12 +23,14 @@ from nas.synthetic import GENES, Codes, Instance, costs
 
 EPOCHS = 27  # of a full training
 
-# Method -> its sampler and its rule.
-RULES: Mapping[str, tuple[str, str]] = {
-    "known-cost+model": ("known-cost", "model"),
-    "known-cost+mo-asha": ("known-cost", "mo-asha"),
-    "stratified+mo-asha": ("stratified", "mo-asha"),
-    "mo-asha": ("random", "mo-asha"),
+# Method -> its sampler, its rule, and whether the sampler learns from what was stopped.
+RULES: Mapping[str, tuple[str, str, bool]] = {
+    "known-cost+model": ("known-cost", "model", True),
+    "known-cost+mo-asha": ("known-cost", "mo-asha", True),
+    "known-cost-blind+model": ("known-cost", "model", False),
+    "known-cost-blind+mo-asha": ("known-cost", "mo-asha", False),
+    "stratified+mo-asha": ("stratified", "mo-asha", False),
+    "mo-asha": ("random", "mo-asha", False),
 }
 
 

@@ -175,10 +175,11 @@ def _play(
     name: str, instance: Instance, trials: int, earlier: Results | None = None
 ) -> tuple[optuna.Study, Trainings, float]:
     """Return the study of a search, its trainings, and the seconds that proposals took."""
-    proposes, rule = RULES.get(name, (name, "none"))
-    curve = curve_reader(rung_epochs(rule, EPOCHS)) if rule == "model" else None
+    proposes, rule, sees = RULES.get(name, (name, "none", False))
+    curve = curve_reader(rung_epochs(rule, EPOCHS))
     problem = replace(_problem(instance), earlier=earlier, curve=curve)
-    sampler = METHODS[proposes](instance.seed, problem)
+    seen = problem if sees else replace(problem, curve=None)
+    sampler = METHODS[proposes](instance.seed, seen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     done, seconds = Trainings(study, instance, rule, problem), 0.0

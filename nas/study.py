@@ -217,7 +217,7 @@ class StudyDriver:
             self.limits,
             self.study.size,
             StudyHandle(self.store, name) if name else None,
-            curve_reader(self._rungs) if self.study.fidelity == "model" else None,
+            curve_reader(self._rungs),
         )
 
     def _enqueue_baselines(self) -> None:

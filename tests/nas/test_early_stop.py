@@ -1,5 +1,6 @@
 """What is kept of rungs, and what follows from it, in a study without training."""
 
+import json
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -203,6 +204,7 @@ def test_with_a_model_the_most_promising_of_all_that_wait_goes_on_one_in_two(
     for value in (0.1, 0.5, 0.2, 0.9, 0.3, 0.0, 0.95):
         trial = study.ask()
         trial.suggest_float("promise", value, value)
+        trial.set_user_attr("evaluation", json.dumps({"dice": value}))
         if goes_on := rule.goes_on(trial, RUNG, 1.0):
             study.tell(trial, [0.5, 1.0])
         else:
@@ -213,6 +215,7 @@ def test_with_a_model_the_most_promising_of_all_that_wait_goes_on_one_in_two(
             again = study.ask()
             again.suggest_float("promise", 0, 1)
             assert rule.ahead(again) == []
+            again.set_user_attr("evaluation", json.dumps({"dice": 0.5}))
             study.tell(again, [0.5, 1.0])
     assert happened == [
         (True, []),
