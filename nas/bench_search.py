@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,11 +23,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler
 from rich.table import Table
 
+from nas.bench_fidelity import EPOCHS, RULES, Trainings
+from nas.early_stop import RESUMES, curve_reader
 from nas.folder import Progress
 from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
-from nas.pareto import Floats, volume_gains
+from nas.pareto import Floats
 from nas.problem import Goal, Point, Problem
+from nas.rungs import rung_epochs
 from nas.sampling import SAMPLERS
 from nas.synthetic import GENES, Codes, Instance, costs
 from nas.tables import table
@@ -103,10 +105,9 @@ def bench_samplers(
         InvalidInput: a name is unknown, or "warm-start" has no earlier search.
     """
     for name in names:
-        if name not in METHODS:
-            known = ", ".join(METHODS)
+        if name not in (known := [*METHODS, *RULES]):
             raise InvalidInput(
-                f"samplers must be some of {known}, got {name!r}{nearest(name, METHODS)}"
+                f"samplers must be some of {', '.join(known)}, got {name!r}{nearest(name, known)}"
             )
     if WARM in names and not earlier:
         raise InvalidInput(
@@ -116,7 +117,7 @@ def bench_samplers(
     for seed in seeds:
         kin = Instance(_KIN + seed, noise) if earlier else None
         instance = Instance(seed, noise, tight, kin)
-        before = _results(_play(OURS, kin, earlier)) if kin else None
+        before = _results(_play(OURS, kin, earlier)[0]) if kin else None
         for name in names:
             runs[name].append(replay(name, instance, trials, before))
             progress("runs", sum(map(len, runs.values())), len(names) * len(seeds))
@@ -178,41 +179,45 @@ def search_tables(found: Mapping[str, Any]) -> list[Table]:
 
 def replay(name: str, instance: Instance, trials: int, earlier: Results | None = None) -> Replay:
     """Run one method on one instance; "warm-start" begins with earlier results."""
-    study, seconds = _play(name, instance, trials, earlier if name == WARM else None)
-    designs = _codes([trial.params for trial in study.trials])
+    study, done, seconds = _play(name, instance, trials, earlier if name == WARM else None)
+    designs = _codes([t.params for t in study.trials if RESUMES not in t.user_attrs])
     losses = instance.losses(designs)
     return Replay(
-        np.cumsum(volume_gains(losses, np.zeros(2))) / instance.best,
-        seconds,
+        done.shares(trials),
+        seconds / len(designs) * trials,
         int((losses[:, 1] > 1e-12).sum()) if instance.limit else 0,
-        trials - len({design.tobytes() for design in designs}),
+        len(designs) - len({design.tobytes() for design in designs}),
     )
 
 
 def _play(
     name: str, instance: Instance, trials: int, earlier: Results | None = None
-) -> tuple[optuna.Study, float]:
-    """Return the study of a search, and the seconds that its method took to propose."""
-    sampler = METHODS[name](instance.seed, replace(_problem(instance), earlier=earlier))
+) -> tuple[optuna.Study, Trainings, float]:
+    """Return the study of a search, its trainings, and the seconds that proposals took."""
+    proposes, rule, sees = RULES.get(name, (name, "none", False))
+    curve = curve_reader(rung_epochs(rule, EPOCHS))
+    problem = replace(_problem(instance), earlier=earlier, curve=curve)
+    seen = problem if sees else replace(problem, curve=None)
+    sampler = METHODS[proposes](instance.seed, seen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    seconds = 0.0
-    for number in range(trials):
+    done, seconds = Trainings(study, instance, rule, problem), 0.0
+    while done.clock < trials - 1e-9:
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             trial = study.ask(dict(_SPACE))
         seconds += time.perf_counter() - began
         design = _codes([trial.params])[0]
-        params = float(costs(design[None])[0, 0])
         if instance.limit is not None:
+            params = float(costs(design[None])[0, 0])
             trial.set_constraint("params", params / instance.limit - 1)
-        study.tell(trial, [instance.train(design, number), log(params)])
-    return study, seconds
+        done.train(trial, design)
+    return study, done, seconds
 
 
-def _results(played: tuple[optuna.Study, float]) -> Results:
-    return read_history(played[0], lambda p: tuple(p.values()), list(_SPACE), -1).complete
+def _results(study: optuna.Study) -> Results:
+    return read_history(study, lambda p: tuple(p.values()), list(_SPACE), -1).complete
 
 
 def _problem(instance: Instance) -> Problem:

@@ -29,6 +29,11 @@ def check_plan(study: Study, run: Run, store: Path) -> None:
     find_recipe(study.recipe)
     check_sampler(study.sampler)
     check_fidelity(study.fidelity)
+    if study.fidelity == "model" and not {"dice", "iou"} & set(study.objectives):
+        raise InvalidInput(
+            "fidelity model foretells a score, so dice or iou must be an objective, got "
+            f"{','.join(study.objectives)!r}; use mo-asha or none"
+        )
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
     counts = {

@@ -84,7 +84,7 @@ def baselines(name: str | None, as_json: bool) -> None:
     "--sampler", help="known-cost, tpe, nsga2, nsga3, gp, random or local.  [default: known-cost]"
 )
 @click.option("--warm-start", metavar="STUDY", help="An earlier study of the space to learn from.")
-@click.option("--fidelity", help="Stop weak trials early: none or mo-asha.  [default: none]")
+@click.option("--fidelity", help="Stop weak trials early: none, mo-asha or model.  [default: none]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")

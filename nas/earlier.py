@@ -17,12 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.curve_model import CurveModel
 from nas.genes import Genes
 from nas.learned import learn
 from nas.pareto import Floats
 from nas.problem import Problem
 from nas.surrogate import Inputs, Similarity, Surrogate
 from nas.warp import Warp
+
+Model = Surrogate | CurveModel
 
 ENOUGH = 10  # results of an earlier search
 _WEIGHT = 4.0  # results of this search that the slope of 1 counts as much as
@@ -40,7 +43,7 @@ class Informed:
 
     earlier: Surrogate
     slope: float
-    rest: Surrogate
+    rest: Model
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the noise-free value at points.
@@ -88,8 +91,8 @@ class Earlier:
         return self._rest(goal, inputs, values)[1]
 
     def inform(
-        self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Surrogate]
-    ) -> Surrogate | Informed:
+        self, goal: int, inputs: Inputs, values: Floats, model: Callable[[Floats], Model]
+    ) -> Model | Informed:
         """Return a process of this search's values.
 
         Args:

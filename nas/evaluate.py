@@ -61,7 +61,11 @@ class Candidate:
         return epoch
 
     def settled_loss(self) -> float:
-        """Return what candidates are compared by before the end of their budget."""
+        """Return what candidates are compared by before the end of their budget.
+
+        Raises:
+            TrainingFailed: it is not finite.
+        """
         return self.training.settled_loss()
 
     def latency(self) -> Latency:

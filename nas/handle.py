@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +89,11 @@ class StudyHandle:
 
     def rungs(self) -> list[Rung]:
         """Return what early stopping did at each rung; nothing where everybody trains in full."""
+        from nas.ceiling import two_seeds
+
         epochs = rung_epochs(self.settings.fidelity, self.settings.epochs)
-        return EarlyStop(self.optuna_study, self.objectives, epochs).rungs()
+        top = partial(two_seeds, self.store, self.name)
+        return EarlyStop(self.optuna_study, self.objectives, epochs, ceiling=top).rungs()
 
     def front(self, under: Sequence[Limit] = ()) -> list[Trial]:
         """Return the best compromises: trained in full, within the limits, none beaten by another.

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.pareto import Floats
 
 Point = Mapping[str, Any]
+Curve = Callable[[Mapping[str, Any]], Sequence[float]]
 Measured = dict[Hashable, dict[tuple[float, ...], None]]  # distinct values of each key, in order
 
 
@@ -32,6 +33,21 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True)
+class Curves:
+    """Distinct networks with results, in their order, and then those that only reached a rung.
+
+    Attributes:
+        points: one point of each.
+        losses: validation losses at the rungs, not a number where a network did not get to.
+
+    Shape: n points, (n, rungs)
+    """
+
+    points: Sequence[Point]
+    losses: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A study's trials, sorted out.
 
@@ -40,16 +56,22 @@ class History:
         excess: name of each constraint -> its values, one column.
         pending: points of running trials, without those that have results.
         known: keys of all points that were ever proposed or wait for their turn.
+        curves: what trainings showed before their end; None where there are no rungs.
     """
 
     complete: Results
     excess: Mapping[str, Results]
     pending: Sequence[Point]
     known: frozenset[Hashable]
+    curves: Curves | None = None
 
 
 def read_history(
-    study: Study, key: Callable[[Point], Hashable], names: Sequence[str], number: int
+    study: Study,
+    key: Callable[[Point], Hashable],
+    names: Sequence[str],
+    number: int,
+    curve: Curve | None = None,
 ) -> History:
     """Sort the trials of a study.
 
@@ -58,11 +80,13 @@ def read_history(
         key: of a point; equal for equal networks.
         names: of all dimensions; trials that lack one are left out.
         number: of the trial that is to be proposed, left out.
+        curve: see `nas.problem.Problem`.
     """
     points: dict[Hashable, Point] = {}
     values: Measured = {}
     limits: dict[str, Measured] = {}
     running: dict[Hashable, Point] = {}
+    seen: dict[Hashable, Sequence[float]] = {}
     for trial in study.get_trials(deepcopy=False):
         point = point_of(trial, names)
         if trial.number == number or point is None:
@@ -73,6 +97,8 @@ def read_history(
             values.setdefault(this, {})[tuple(trial.values)] = None
         elif trial.state == TrialState.RUNNING:
             running[this] = point
+        if curve and np.isfinite(losses := curve(trial.user_attrs)).any():
+            seen[this] = losses
         for name, excess in trial.constraints.items():
             limits.setdefault(name, {}).setdefault(this, {})[(excess,)] = None
     return History(
@@ -80,6 +106,7 @@ def read_history(
         {name: _results(points, found, 1) for name, found in limits.items()},
         [point for this, point in running.items() if this not in values],
         frozenset(points),
+        _curves(points, values, seen, len(curve({}))) if curve else None,
     )
 
 
@@ -87,6 +114,17 @@ def point_of(trial: FrozenTrial, names: Sequence[str]) -> Point | None:
     """Return the whole point of a trial, fixed values of an enqueued one included."""
     point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     return {name: point[name] for name in names} if set(names) <= set(point) else None
+
+
+def _curves(
+    points: Mapping[Hashable, Point],
+    complete: Measured,
+    seen: Mapping[Hashable, Sequence[float]],
+    rungs: int,
+) -> Curves:
+    keys = [*complete, *(key for key in seen if key not in complete)]
+    losses = np.array([seen.get(key, [np.nan] * rungs) for key in keys], dtype=float)
+    return Curves([points[key] for key in keys], losses.reshape(-1, rungs))
 
 
 def _results(points: Mapping[Hashable, Point], found: Measured, columns: int) -> Results:

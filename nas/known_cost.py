@@ -24,6 +24,7 @@ from numpy.random import Generator
 from optuna.study import Study, StudyDirection
 
 from nas.cost_book import CostBook
+from nas.curve_model import CurveFits
 from nas.earlier import Earlier
 from nas.genes import Codes
 from nas.history import History
@@ -61,11 +62,15 @@ class KnownCostSampler(PointSampler):
         self._book = CostBook(problem.cost, self.genes, dear=problem.dear)
         self._memory = Memory()
         self._earlier: Earlier | None = None
+        self._curves = CurveFits(self.genes.similarity)
 
     def propose(self, study: Study, history: History, rng: Generator) -> Codes:
         """Return the candidate with the largest expected gain; at first an even spread of costs."""
         informed = self.problem.earlier is not None
-        if len(history.complete.points) < (min(self._start, _FEW) if informed else self._start):
+        seen = len(history.complete.points)
+        if history.curves is not None and seen >= _FEW:
+            seen = len(history.curves.points)
+        if seen < (min(self._start, _FEW) if informed else self._start):
             return self._spread(history, rng)
         return self._best(study, history, rng)
 
@@ -95,7 +100,16 @@ class KnownCostSampler(PointSampler):
         """Return the candidate with the largest expected gain."""
         signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
         earlier = self._learn(tuple(signs))
-        worth = Worth(self.problem, self.genes, self._book, history, signs, self._memory, earlier)
+        worth = Worth(
+            self.problem,
+            self.genes,
+            self._book,
+            history,
+            signs,
+            self._memory,
+            earlier,
+            self._curves,
+        )
         pool = Pool(self.genes.sizes, rng)
 
         def score(codes: Codes) -> Floats:

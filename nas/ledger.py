@@ -13,6 +13,7 @@ from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 from nas.costs import Costs
+from nas.early_stop import RESUMES
 from nas.evaluation import Evaluation, Latency
 from nas.objectives import Limit, Objective
 
@@ -109,6 +110,7 @@ class Ledger:
         counts: bool,
         values: Sequence[float] = (),
     ) -> None:
+        counts = counts and RESUMES not in trial.user_attrs  # it counted when it was stopped
         attrs: Mapping[str, object] = {"state": state, "counts": counts, "reason": reason}
         for name, value in attrs.items():
             trial.set_user_attr(name, value)

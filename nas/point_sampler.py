@@ -1,7 +1,6 @@
 """What samplers that propose whole points share."""
 
 from abc import abstractmethod
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.genes import Codes
-from nas.history import History, Point, point_of, read_history
-from nas.problem import Problem
+from nas.history import History, point_of, read_history
+from nas.problem import Problem, key_of
 
 
 class PointSampler(BaseSampler):
@@ -30,7 +29,7 @@ class PointSampler(BaseSampler):
     def __init__(self, problem: Problem, *, seed: int) -> None:
         self.problem, self.seed = problem, seed
         self.genes = problem.genes()
-        self._keys: dict[bytes, Hashable] = {}
+        self.key = key_of(problem, self.genes)
         self._independent = RandomSampler(seed=seed)
 
     @abstractmethod
@@ -55,7 +54,9 @@ class PointSampler(BaseSampler):
         """Return the point of a trial."""
         if not search_space:
             return {}
-        history = read_history(study, self.key, list(self.problem.space), trial.number)
+        history = read_history(
+            study, self.key, list(self.problem.space), trial.number, self.problem.curve
+        )
         rng = np.random.default_rng([self.seed, trial.number])
         return self.genes.decode(self.propose(study, history, rng))
 
@@ -68,12 +69,3 @@ class PointSampler(BaseSampler):
     ) -> Any:
         """Draw at random what the space does not hold."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def key(self, point: Point) -> Hashable:
-        """Return what is equal for equal networks."""
-        codes = self.genes.encode([point])
-        this = codes.tobytes()
-        if this not in self._keys:
-            key = self.problem.key
-            self._keys[this] = key(point) if key else self.genes.canonical(codes).tobytes()
-        return self._keys[this]

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.genes import Conditions, Genes
-from nas.history import Results
+from nas.history import Curve, Results
 from nas.pareto import Floats
 from primitives.core.errors import InvalidInput
 
@@ -41,6 +41,8 @@ class Problem:
         key: of a point, equal for equal networks; None: points differ where their genes do.
         conditions: see `nas.genes.Genes`.
         dear: `cost` is too slow for thousands of points.
+        curve: a trial's user attributes -> its validation losses at the rungs of its training, not
+            a number where it did not get to; None: there are no rungs.
         earlier: results of a search of the same space on other data, one column per goal; not a
             number where it lacked one.
     """
@@ -53,6 +55,7 @@ class Problem:
     key: Callable[[Point], Hashable] | None = None
     conditions: Conditions = field(default_factory=dict)
     dear: bool = False
+    curve: Curve | None = None
     earlier: Results | None = None
 
     def genes(self) -> Genes:
@@ -63,6 +66,21 @@ class Problem:
         """
         values = {name: _values(name, found) for name, found in self.space.items()}
         return Genes(values, self.conditions)
+
+
+def key_of(problem: Problem, genes: Genes) -> Callable[[Point], Hashable]:
+    """Return what maps points to keys that are equal for equal networks; it remembers them."""
+    known: dict[bytes, Hashable] = {}
+
+    def key(point: Point) -> Hashable:
+        codes = genes.encode([point])
+        this = codes.tobytes()
+        if this not in known:
+            make = problem.key
+            known[this] = make(point) if make else genes.canonical(codes).tobytes()
+        return known[this]
+
+    return key
 
 
 def _values(name: str, distribution: BaseDistribution) -> Sequence[Any]:

@@ -1,12 +1,22 @@
 """Early stopping with several objectives: who goes on past a rung of its training.
 
-A rung is an epoch, a ninth and a third of the budget. A candidate that reaches one goes on if it is
-in the better half of all that did: sorted into fronts of validation loss against exact costs, and
-within a front by an epsilon-net, so that those that go on spread over it. The loss is that of
-`nas.train.Training.settled_loss`; thresholded Dice ranks early epochs worse than chance.
+A rung is an epoch, a ninth and a third of the budget; one candidate in two goes on. The others are
+paused and may be resumed. Two rules:
+
+- "mo-asha": a candidate goes on if it is in the better half of all that reached the rung, sorted
+  into fronts of validation loss against exact costs, and within a front by an epsilon-net, so that
+  those that go on spread over it. One that was paused is resumed when it has come into the better
+  half and fewer than half went on.
+- "model": whenever fewer than half went on, the candidate goes on that promises the largest gain of
+  hypervolume given its curve so far (`nas.curve_gain`), out of all that wait at the rung. Until
+  `ENOUGH` candidates were trained in full there is nothing to learn from, and "mo-asha" decides.
+
+The loss is that of `nas.train.Training.settled_loss`; thresholded Dice ranks early epochs worse
+than chance.
 
 Source: Schmucker, Donini, Zafar, Salinas and Archambeau, MO-ASHA, arXiv 2106.12639 (fronts and
-epsilon-net); Li et al., ASHA, MLSys 2020 (without waiting for others). Needs numpy and scipy alone.
+epsilon-net); Li et al., ASHA, MLSys 2020 (promotion without waiting for others). Needs numpy and
+scipy alone.
 """
 
 from collections.abc import Sequence
@@ -18,8 +28,8 @@ from scipy.stats import spearmanr
 from nas.pareto import Floats, front_mask
 from primitives.core.errors import InvalidInput, nearest
 
-FIDELITIES = ("none", "mo-asha")
-ENOUGH = 10  # trained in full, before a rung is judged by how well it foretold them
+FIDELITIES = ("none", "mo-asha", "model")
+ENOUGH = 10  # trained in full, before a rung is judged, or a model made, by what became of them
 
 _SHARES = (1 / 9, 1 / 3)  # of the budget
 _ONE_IN = 2  # goes on
@@ -49,16 +59,20 @@ def rung_epochs(fidelity: str, epochs: int) -> tuple[int, ...]:
     return tuple(sorted({ceil(share * epochs) for share in _SHARES} - {epochs}))
 
 
-def goes_on(losses: Floats, row: int) -> bool:
-    """Return whether a candidate is in the better half of those that reached a rung.
+def better_half(losses: Floats) -> list[int]:
+    """Return the rows that "mo-asha" lets go on, best first.
 
     Args:
-        losses: of all that reached it, every column minimised.
-        row: of the candidate.
+        losses: of all that reached a rung, every column minimised.
 
-    Shape: (n, k) -> scalar
+    Shape: (n, k) -> n / 2, rounded up
     """
-    return row in ranked(losses)[: ceil(len(losses) / _ONE_IN)]
+    return ranked(losses)[: quota(len(losses))]
+
+
+def quota(reached: int) -> int:
+    """Return how many of those that reached a rung go on."""
+    return ceil(reached / _ONE_IN)
 
 
 def ranked(losses: Floats) -> list[int]:

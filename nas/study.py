@@ -4,27 +4,27 @@ A trial that was running when a driver died is taken up again under its number.
 """
 
 import json
-import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 import search_spaces
+from nas.ceiling import two_seeds
 from nas.costs import Costs, measure_costs
+from nas.curve_gain import CurveGain
 from nas.data import Prepared
 from nas.dimensions import suggest
-from nas.early_stop import EarlyStop
+from nas.early_stop import EarlyStop, curve_reader
 from nas.evaluation import Evaluation, Latency
-from nas.handle import StudyHandle, open_storage, read_settings
+from nas.handle import StudyHandle
 from nas.ledger import Ledger, broken_limit
-from nas.objectives import Objective, find_objectives, parse_limit
+from nas.objectives import find_objectives, parse_limit
+from nas.opening import load_or_create
 from nas.pretrained import Published
 from nas.problem import Problem
 from nas.rungs import rung_epochs
@@ -32,7 +32,6 @@ from nas.sampling import make_sampler
 from nas.settings import Study
 from nas.store import Known, Store
 from nas.study_problem import study_problem
-from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Baseline, Point, Space
 
@@ -110,11 +109,20 @@ class StudyDriver:
             self._of(baseline.point).key: name
             for name, baseline in reversed(list(self.space.baselines.items()))
         }
-        self.optuna_study = _open(store, study, prepared, revision)
-        self.optuna_study.sampler = self._sampler(objectives)
+        self.optuna_study = load_or_create(store, study, prepared, revision)
+        self._rungs = rung_epochs(study.fidelity, study.epochs)
+        self.optuna_study.sampler = self._sampler()
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
-        epochs = rung_epochs(study.fidelity, study.epochs)
-        self.early_stop = EarlyStop(self.optuna_study, objectives, epochs)
+        self.early_stop = EarlyStop(
+            self.optuna_study,
+            objectives,
+            self._rungs,
+            gains=CurveGain(self.optuna_study, self._problem)
+            if study.fidelity == "model"
+            else None,
+            ceiling=partial(two_seeds, store, study.name),
+            say=self.ledger.lines.append,
+        )
         self.proposals = self.ledger.ended
         # arch key -> its twins, which wait for its end
         self._in_training: dict[str, list[OpenTrial]] = {}
@@ -176,10 +184,15 @@ class StudyDriver:
 
     def stop(self, proposal: Proposal, epoch: int) -> None:
         """Tell the study that a candidate was not among the better ones at a rung."""
-        reason = f"not in the better half after {epoch} of {self.study.epochs} epochs"
         for trial in (proposal.trial, *self._in_training.pop(proposal.arch.key)):
             counts = trial is proposal.trial
-            self.ledger.stopped(trial, proposal.costs, proposal.latency, reason, counts=counts)
+            self._stop(trial, epoch, proposal.costs, proposal.latency, counts=counts)
+
+    def _stop(
+        self, trial: OpenTrial, epoch: int, costs: Costs, latency: Latency | None, *, counts: bool
+    ) -> None:
+        reason = f"not in the better half after {epoch} of {self.study.epochs} epochs"
+        self.ledger.stopped(trial, costs, latency, reason, counts=counts)
 
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Tell the study that a candidate could not be trained."""
@@ -187,17 +200,25 @@ class StudyDriver:
         for twin in self._in_training.pop(proposal.arch.key):
             self.ledger.failed(twin, reason, counts=False)
 
-    def _sampler(self, objectives: Sequence[Objective]) -> BaseSampler:
-        def problem() -> Problem:
-            name = self.study.warm_start
-            earlier = StudyHandle(self.store, name) if name else None
-            return study_problem(
-                self.space, self._of, self._costs, objectives, self.limits, self.study.size, earlier
-            )
-
+    def _sampler(self) -> BaseSampler:
         # A continued study must not repeat the random numbers that it began with.
         seed = self.study.seed + len(self.optuna_study.get_trials(deepcopy=False))
-        return make_sampler(self.study.sampler, seed, problem)
+        return make_sampler(self.study.sampler, seed, lambda: self._problem)
+
+    @cached_property
+    def _problem(self) -> Problem:
+        """What samplers and the rule "model" have to know."""
+        name = self.study.warm_start
+        return study_problem(
+            self.space,
+            self._of,
+            self._costs,
+            find_objectives(self.study.objectives),
+            self.limits,
+            self.study.size,
+            StudyHandle(self.store, name) if name else None,
+            curve_reader(self._rungs),
+        )
 
     def _enqueue_baselines(self) -> None:
         if not self.study.baselines:
@@ -242,6 +263,9 @@ class StudyDriver:
         if found and (latency or not self.timed):
             self._tell(trial, replace(found.evaluation, latency=latency), found)
             return None
+        if halted := self.early_stop.halted(trial):  # a driver died before it told so
+            self._stop(trial, halted, costs, latency, counts=True)
+            return None
         if arch.key in self._in_training:
             self._in_training[arch.key].append(trial)
             return None
@@ -262,39 +286,3 @@ class StudyDriver:
             costs = measure_costs(arch, self.study.size)
             self.store.add_costs(arch.key, self.study.size, costs)
         return costs
-
-
-def _open(store: Store, study: Study, prepared: Prepared, revision: str) -> optuna.Study:
-    """Load the study, or make it."""
-    storage = open_storage(store)
-    stored = read_settings(storage, study.name)
-    if stored is None:
-        found = _create(storage, study, prepared, revision)
-    else:
-        study.check_same(stored[0])
-        found = optuna.load_study(study_name=study.name, storage=storage)
-    return found
-
-
-def _create(
-    storage: optuna.storages.BaseStorage, study: Study, prepared: Prepared, revision: str
-) -> optuna.Study:
-    if study.name in optuna.get_all_study_names(storage=storage):
-        if optuna.load_study(study_name=study.name, storage=storage).trials:
-            raise InvalidInput(
-                f"study {study.name!r} was not made by `nas search`; use another --study name"
-            )
-        optuna.delete_study(study_name=study.name, storage=storage)  # a driver died while making it
-    objectives = find_objectives(study.objectives)
-    created = optuna.create_study(
-        study_name=study.name,
-        storage=storage,
-        directions=[StudyDirection[o.direction.upper()] for o in objectives],
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        created.set_metric_names([o.name for o in objectives])
-    created.set_user_attr("revision", revision)
-    created.set_user_attr("prepared", json.dumps(prepared.to_json()))
-    created.set_user_attr("study", json.dumps(study.to_json()))  # last: says that the rest is there
-    return created

@@ -14,7 +14,7 @@ from nas.costs import Costs
 from nas.dimensions import distributions
 from nas.genes import Conditions
 from nas.handle import StudyHandle
-from nas.history import Results, read_history
+from nas.history import Curve, Results, read_history
 from nas.objectives import Limit, Objective
 from nas.pareto import Floats
 from nas.problem import Goal, Problem
@@ -37,6 +37,7 @@ def study_problem(
     limits: Sequence[Limit],
     size: int,
     earlier: StudyHandle | None = None,
+    curve: Curve | None = None,
 ) -> Problem:
     """Return what a study searches.
 
@@ -48,6 +49,7 @@ def study_problem(
         limits: of the study.
         size: side of the input, pixels.
         earlier: a study of the same space that the sampler learns from.
+        curve: see `nas.problem.Problem`.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
     table = CostTable(size)
@@ -85,6 +87,7 @@ def study_problem(
         key=key,
         conditions=_conditions(space.name),
         dear=True,
+        curve=curve,
         earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
     )
 

@@ -252,9 +252,9 @@ class Surrogate:
         Shape: (m) -> (m,), (m,)
         """
         lower, weights, middle, scale = self._solved
-        across = self._covariance(inputs, self.inputs)
+        across = self.covariance(inputs, self.inputs)
         half = solve_triangular(lower, across.T, lower=True, check_finite=False)
-        variance = self._variance - (half**2).sum(0)
+        variance = self.variance - (half**2).sum(0)
         mean = middle + scale * (across @ weights)
         return np.asarray(mean), np.asarray(scale * np.sqrt(np.maximum(variance, 1e-12)))
 
@@ -270,16 +270,20 @@ class Surrogate:
     @cached_property
     def _solved(self) -> tuple[Floats, Floats, float, float]:
         middle, scale = float(self.values.mean()), _spread(self.values)
-        covariance = self._covariance(self.inputs, self.inputs)
+        covariance = self.covariance(self.inputs, self.inputs)
         covariance[np.diag_indices(len(covariance))] += self.parameters.noise / self.counts + JITTER
         factor = cho_factor(covariance, lower=True)
         return np.tril(factor[0]), cho_solve(factor, (self.values - middle) / scale), middle, scale
 
     @property
-    def _variance(self) -> float:
+    def variance(self) -> float:
         """Of a point before any data; the same everywhere, since it is like itself."""
         a, p = self.parameters.relevance, self.parameters
         return float(a.sum() + p.pairs * 0.5 * (a.sum() ** 2 - (a**2).sum()) + p.product)
 
-    def _covariance(self, a: Inputs, b: Inputs) -> Floats:
+    def covariance(self, a: Inputs, b: Inputs) -> Floats:
+        """Return the covariance of noise-free values, where the values have variance 1.
+
+        Shape: (n), (m) -> (n, m)
+        """
         return covariance(self.similarity, a, b, self.parameters)

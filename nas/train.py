@@ -127,12 +127,18 @@ class Training:
         """Return the validation loss with norm statistics of the present weights.
 
         The running ones lag behind weights that still change fast. Changes nothing of the training.
+
+        Raises:
+            TrainingFailed: the loss is not finite, so that it cannot be compared.
         """
         first, x = self.steps, self.data.train.images
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             net = copy.deepcopy(self.scored)
             update_bn(self._inputs(range(first, first + self.steps_per_epoch)), net)
-            return score(net, self.data.val, self.prepared, self.loss, self.slot).loss
+            loss = score(net, self.data.val, self.prepared, self.loss, self.slot).loss
+        if not math.isfinite(loss):
+            raise TrainingFailed(f"validation loss is {loss} after epoch {self.epoch}")
+        return loss
 
     def _inputs(self, steps: Iterable[int]) -> Iterator[Tensor]:
         """Yield the images of steps, with the device held while each is used."""

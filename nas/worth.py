@@ -1,6 +1,6 @@
 """What the results of a search say of any candidate: predicted losses and expected gain."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nas.cost_book import CostBook
-from nas.earlier import Earlier, Informed
+from nas.curve_model import CurveFits
+from nas.earlier import Earlier, Informed, Model
 from nas.gain import expected_gain
 from nas.genes import Codes, Genes
 from nas.history import History
@@ -44,6 +45,7 @@ class Worth:
         signs: per objective, -1 where it is maximised, else 1.
         memory: what models have learned so far.
         earlier: what an earlier search foretells.
+        curves: learns from trainings that were seen before their end.
 
     Attributes:
         front: predicted best of the results and the points under way.
@@ -58,6 +60,7 @@ class Worth:
         signs: Sequence[float],
         memory: Memory,
         earlier: Earlier,
+        curves: CurveFits,
     ) -> None:
         self._problem, self._genes, self._book = problem, genes, book
         self._signs, self._memory = signs, memory
@@ -65,8 +68,9 @@ class Worth:
         codes, waiting = genes.encode(done.points), genes.encode(history.pending)
         inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
         self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
-        self._models: dict[int, Surrogate | Informed] = {}
+        self._models: dict[int, Model | Informed] = {}
         self._warps: list[Warp | None] = [None] * len(signs)
+        self._curves, self._runs = curves, history.curves
         for i, goal in enumerate(problem.goals):
             if goal.cost is None:
                 values = signs[i] * (np.log(done.values[:, i]) if goal.log else done.values[:, i])
@@ -134,7 +138,7 @@ class Worth:
 
     def _goal(
         self, goal: int, inputs: Inputs, values: Floats, counts: Floats, earlier: Earlier
-    ) -> Surrogate | Informed:
+    ) -> Model | Informed:
         """Return a model of an objective's latent values, and keep its warp."""
 
         def learn_goal(n: int) -> Learned:
@@ -143,7 +147,12 @@ class Worth:
 
         known = self._memory.recall(f"goal {goal}", len(values), learn_goal)
         warp = self._warps[goal] = Warp.around(values, known.margins)
+        model: Callable[[Floats], Model]
         model = partial(self._model, known.parameters, inputs, warp.worth(values, counts))
+        if self._runs is not None and not self._problem.goals[goal].log:  # a time has no curve
+            codes = self._genes.encode(self._runs.points)
+            seen = self._inputs(codes, self._book.exact(codes)), self._runs.losses
+            model = partial(self._curves.model, f"goal {goal}", *seen)
         return earlier.inform(goal, inputs, warp.latent(values), model)
 
     def _model(

@@ -136,6 +136,7 @@ def test_auto_takes_a_device_that_is_there():
         ({"recipe": "slow"}, "recipe must be one of"),
         ({"sampler": "tpee"}, "did you mean 'tpe'"),
         ({"fidelity": "ashaa"}, "did you mean 'mo-asha'"),
+        ({"fidelity": "model", "objectives": ("macs", "params")}, "got 'macs,params'; use mo-asha"),
         ({"warm_start": "mine"}, "warm_start must be another study of .*, got 'mine'; `nas status"),
         ({"fit": "stretch"}, "fit must be 'resize' or 'crop'"),
         ({"trials": 0}, "trials must be 1 or more, got 0"),

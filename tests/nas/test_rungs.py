@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.rungs import ENOUGH, check_fidelity, foresight, goes_on, ranked, rung_epochs
+from nas.rungs import ENOUGH, better_half, check_fidelity, foresight, ranked, rung_epochs
 from primitives.core.errors import InvalidInput
 
 
@@ -17,23 +17,23 @@ def test_rungs_are_a_ninth_and_a_third_of_the_budget(epochs: int, rungs: tuple[i
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(InvalidInput, match="one of none, mo-asha, got 'asha'; did you mean 'mo-a"):
+    with pytest.raises(InvalidInput, match="mo-asha, model, got 'asha'; did you mean 'mo-a"):
         check_fidelity("asha")
 
 
 def test_whoever_is_first_goes_on() -> None:
-    assert goes_on(np.array([[0.7, 11.0]]), 0)
+    assert better_half(np.array([[0.7, 11.0]])) == [0]
 
 
 def test_of_two_the_beaten_one_stops_and_order_does_not_matter() -> None:
     losses = np.array([[0.7, 11.0], [0.6, 10.0]])
-    assert [goes_on(losses, row) for row in (0, 1)] == [False, True]
-    assert [goes_on(losses[::-1], row) for row in (0, 1)] == [True, False]
+    assert better_half(losses) == [1]
+    assert better_half(losses[::-1]) == [0]
 
 
 def test_a_bad_loss_at_the_lowest_cost_is_on_the_front_and_goes_on() -> None:
     losses = np.array([[0.5, 12.0], [0.55, 12.1], [0.6, 12.2], [0.9, 8.0]])
-    assert [goes_on(losses, row) for row in range(4)] == [True, False, False, True]
+    assert better_half(losses) == [0, 3]
 
 
 def test_a_front_is_ordered_from_the_best_loss_to_the_widest_gaps() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from nas.synthetic import GENES, Instance, costs
 
@@ -33,6 +34,23 @@ def test_dice_has_the_range_and_the_noise_that_are_promised() -> None:
     assert (trained - dice).std() == pytest.approx(0.02, rel=0.1)
     assert instance.train(designs[0], 7) == instance.train(designs[0], 7)
     assert (Instance(4).dice(designs) != dice).all()
+
+
+@pytest.mark.parametrize(("share", "promised"), [(1 / 27, 0.1), (1 / 9, 0.5), (1 / 3, 0.9)])
+def test_early_losses_foretell_the_final_dice_as_promised(share: float, promised: float) -> None:
+    designs, found = draw(250), []
+    for instance in map(Instance, range(3)):
+        losses = [instance.loss(design, i, share) for i, design in enumerate(designs)]
+        finals = [instance.train(design, i) for i, design in enumerate(designs)]
+        found.append(spearmanr(np.negative(losses), finals).statistic)
+    assert np.mean(found) == pytest.approx(promised, abs=0.1)
+
+
+def test_the_last_loss_ranks_as_the_final_dice_does() -> None:
+    instance, designs = Instance(3), draw(50)
+    losses = [instance.loss(design, i, 1.0) for i, design in enumerate(designs)]
+    finals = [instance.train(design, i) for i, design in enumerate(designs)]
+    assert (np.argsort(losses) == np.argsort(finals)[::-1]).all()
 
 
 def test_no_random_designs_come_near_the_best() -> None:

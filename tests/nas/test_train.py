@@ -162,3 +162,12 @@ def test_the_settled_loss_depends_on_weights_alone_and_leaves_no_trace(start):
     rows = plain.run_epoch(), asked.run_epoch()
     assert rows[0].train_loss == rows[1].train_loss
     assert rows[0].val_loss == rows[1].val_loss
+
+
+def test_a_settled_loss_that_is_not_finite_fails_the_training(start):
+    training = start()
+    training.run_epoch()
+    with torch.no_grad():
+        next(training.net.parameters()).fill_(torch.inf)
+    with pytest.raises(TrainingFailed, match="validation loss is nan after epoch 1"):
+        training.settled_loss()

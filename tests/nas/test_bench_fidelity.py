@@ -1,0 +1,103 @@
+"""The contract of every rule of early stopping, on searches of the synthetic problem."""
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.bench_fidelity import EPOCHS, RULES, Trainings
+from nas.bench_search import _codes, _play, bench_samplers, replay
+from nas.early_stop import RESUMES, RUNGS
+from nas.rungs import quota
+from nas.synthetic import Instance
+
+BUDGET = 14
+
+
+@pytest.fixture(params=["mo-asha", "known-cost+mo-asha", "known-cost+model"], scope="module")
+def played(request: pytest.FixtureRequest) -> tuple[optuna.Study, Trainings, str]:
+    study, done, _ = _play(request.param, Instance(7), BUDGET)
+    return study, done, RULES[request.param][1]
+
+
+def test_trials_that_are_stopped_are_pruned_with_their_losses(
+    played: tuple[optuna.Study, Trainings, str],
+) -> None:
+    for trial in played[0].trials:
+        verdicts = [verdict for _, verdict in trial.user_attrs.get(RUNGS, {}).values()]
+        if trial.state == TrialState.PRUNED:
+            assert verdicts[-1] == "stopped"
+            assert set(verdicts[:-1]) <= {"on", "free"}
+        elif trial.state == TrialState.COMPLETE:
+            assert len(verdicts) == 2
+            assert set(verdicts) <= {"on", "free"}
+
+
+def test_one_in_two_goes_on_at_each_rung(played: tuple[optuna.Study, Trainings, str]) -> None:
+    study, _, rule = played
+    resumed = {trial.user_attrs.get(RESUMES) for trial in study.trials}
+    for rung in ("3", "9"):
+        here = [t for t in study.trials if rung in t.user_attrs.get(RUNGS, {})]
+        verdicts = [t.user_attrs[RUNGS][rung][1] for t in here if t.number not in resumed]
+        compared = [verdict for verdict in verdicts if verdict != "free"]
+        assert compared.count("on") >= quota(len(compared)) - 1
+        assert compared.count("stopped") > 0
+        if rule == "model":  # the other lets everybody go on who is better than half of the past
+            assert compared.count("on") <= quota(len(compared))
+
+
+def test_the_clock_counts_every_epoch_once(played: tuple[optuna.Study, Trainings, str]) -> None:
+    study, done, _ = played
+    resumed = {trial.user_attrs.get(RESUMES) for trial in study.trials}
+    epochs = 0
+    for trial in study.trials:
+        if trial.number not in resumed and trial.state != TrialState.WAITING:
+            complete = trial.state == TrialState.COMPLETE
+            epochs += EPOCHS if complete else max(map(int, trial.user_attrs[RUNGS]))
+    waiting = [t for t in study.trials if t.state == TrialState.WAITING]
+    epochs += sum(max(map(int, t.user_attrs[RUNGS])) for t in waiting)
+    assert done.clock == pytest.approx(epochs / EPOCHS)
+    assert BUDGET <= done.clock < BUDGET + 1
+
+
+def test_shares_are_of_full_trainings_within_the_clock(
+    played: tuple[optuna.Study, Trainings, str],
+) -> None:
+    study, done, _ = played
+    instance = Instance(7)
+    complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == len(done.ended)
+    shares = done.shares(BUDGET)
+    assert len(shares) == BUDGET
+    assert (np.diff(shares) >= 0).all()
+    early = [design for clock, design in done.ended if clock <= 10]
+    assert shares[9] == pytest.approx(instance.volume(np.array(early)) / instance.best)
+
+
+def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> None:
+    study, _, _ = _play("known-cost+model", Instance(7), 20)
+    instance, trials = Instance(7), study.trials
+    resumed = [t for t in trials if RESUMES in t.user_attrs and t.state == TrialState.COMPLETE]
+    assert resumed
+    for trial in resumed:
+        first = trial
+        while RESUMES in first.user_attrs:
+            first = trials[first.user_attrs[RESUMES]]
+        design = _codes([trial.params])[0]
+        assert first.params == trial.params
+        assert trial.values[0] == instance.train(design, first.number)
+        assert trial.user_attrs[RUNGS]["9"][0] == instance.loss(design, first.number, 1 / 3)
+
+
+def test_without_a_rule_every_training_costs_one() -> None:
+    found = replay("random", Instance(3), 12)
+    _, done, _ = _play("random", Instance(3), 12)
+    assert [clock for clock, _ in done.ended] == pytest.approx(list(range(1, 13)))
+    assert (found.shares == done.shares(12)).all()
+
+
+def test_rules_are_compared_by_name_beside_samplers() -> None:
+    names = ["known-cost", "mo-asha"]
+    found = bench_samplers(names, [3], 10, noise=0.006, tight=False, progress=lambda *_: None)
+    assert set(found["samplers"]) == set(names)
+    assert {"mo-asha", "known-cost+model", "known-cost+mo-asha"} <= set(RULES)
