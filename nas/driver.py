@@ -79,7 +79,7 @@ def _drive(plan: Plan, watcher: Watcher) -> StudyHandle:
             )
             run_search(driver, task, plan.run, watcher)
         handle = StudyHandle(store, study.name)
-        if forecast and not forecast.final and driver.ended:
+        if forecast and not forecast.final:
             time_front(handle, watcher.preparing)
     return handle
 

@@ -1,15 +1,17 @@
 """From a recording of times to a model that predicts them; see `nas.latency_model`."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from statistics import mode
 
 import numpy as np
 from scipy.optimize import nnls
 
 from nas.latency_model import LEAST_MS, Accuracy, Kind, LatencyModel, Process, to_logs, to_terms
 from nas.latency_record import Recording
-from nas.operators import GROUPS, Operator, OperatorTable
+from nas.operators import GROUPS, Operator, operator_table
+from nas.pareto import Floats
 
 _ENOUGH = 12  # different calls of an operator, or networks, before a process is fitted
 
@@ -37,7 +39,7 @@ def _accuracies(model: LatencyModel, recording: Recording) -> Iterable[Accuracy]
     measured = np.array([probe.ms for probe in kept])
     predicted = np.array([model.predict(probe.arch) for probe in kept])
     spaces = dict.fromkeys(probe.space for probe in kept)
-    for space in ("", *spaces) if len(spaces) > 1 else ("",):
+    for space in ("", *spaces):
         rows = np.array([space in ("", probe.space) for probe in kept])
         if rows.sum() > 1:
             yield Accuracy.of(space, predicted[rows], measured[rows])
@@ -45,29 +47,53 @@ def _accuracies(model: LatencyModel, recording: Recording) -> Iterable[Accuracy]
 
 def _fit_operators(timed: Mapping[Operator, float]) -> tuple[dict[str, Kind], dict[str, Kind]]:
     """Return the time of each name, and of each group of them."""
-    names, groups = {o.name for o in timed}, {o.group for o in timed}
-    kinds = {name: _kind({o: t for o, t in timed.items() if o.name == name}) for name in names}
-    by_group = {
-        group: _kind({o: t for o, t in timed.items() if o.group == group}) for group in groups
+    by_group = _split(timed, lambda operator: operator.group)
+    groups = {group: _weigh(by_group.get(group, timed)) for group in GROUPS}
+    by_name = _split(timed, lambda operator: operator.name)
+    kinds = {
+        name: _kind(found) if len(found) >= _ENOUGH else _scaled(found, groups)
+        for name, found in by_name.items()
     }
-    anything = _kind(timed)
-    return kinds, {group: by_group.get(group, anything) for group in GROUPS}
+    return kinds, groups
+
+
+def _split(
+    timed: Mapping[Operator, float], by: Callable[[Operator], str]
+) -> dict[str, dict[Operator, float]]:
+    parts: dict[str, dict[Operator, float]] = {}
+    for operator, ms in timed.items():
+        parts.setdefault(by(operator), {})[operator] = ms
+    return parts
 
 
 def _kind(timed: Mapping[Operator, float]) -> Kind:
-    """Fit weights to relative errors, then a process to what they leave."""
-    operators, times = list(timed), np.maximum(list(timed.values()), LEAST_MS)
-    weights, _ = nnls(to_terms(operators) / times[:, None], np.ones(len(times)))
-    plain = Kind(tuple(map(float, weights)))
-    if len(times) < _ENOUGH:
-        return plain
-    left = np.log(times / plain.predict(operators))
+    """Fit a process to what weights leave."""
+    plain, operators = _weigh(timed), list(timed)
+    left = np.log(_times(timed) / plain.predict(operators))
     return replace(plain, process=Process.of(to_logs(operators), left))
+
+
+def _scaled(timed: Mapping[Operator, float], groups: Mapping[str, Kind]) -> Kind:
+    """Return the weights of the commonest group, scaled to the few calls of a name."""
+    plain = groups[mode(operator.group for operator in timed)]
+    ratio = float(np.exp(np.log(_times(timed) / plain.predict(list(timed))).mean()))
+    return Kind(tuple(ratio * weight for weight in plain.weights))
+
+
+def _weigh(timed: Mapping[Operator, float]) -> Kind:
+    """Return the weights of the least relative errors."""
+    times = _times(timed)
+    weights, _ = nnls(to_terms(list(timed)) / times[:, None], np.ones(len(times)))
+    return Kind(tuple(map(float, weights)))
+
+
+def _times(timed: Mapping[Operator, float]) -> Floats:
+    return np.maximum(list(timed.values()), LEAST_MS)
 
 
 def _fit_totals(recording: Recording) -> dict[str, Kind]:
     """Return the time of each group, from whole networks alone."""
-    table, rows = OperatorTable(recording.size), []
+    table, rows = operator_table(recording.size), []
     fitted = [probe for probe in recording.probes if probe.fitted]
     for probe in fitted:
         operators = table.operators(probe.arch)

@@ -24,12 +24,12 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import spearmanr
 
-from nas.operators import GROUPS, Operator, OperatorTable
+from nas.operators import GROUPS, Operator, operator_table
 from nas.pareto import Floats
 from nas.surrogate import Inputs, Parameters, Similarity, Surrogate, fit
 from search_spaces.core.arch import Arch
 
-_MOST = 400  # calls that a process is built on
+_MOST = 800  # calls that a process is built on
 LEAST_MS = 1e-4  # of one operator: below what a clock tells
 _SIMILARITY = Similarity((np.ones((1, 1)),))  # no genes: one that is always the same
 
@@ -173,11 +173,9 @@ class LatencyModel:
     groups: Mapping[str, Kind]
     residual: Process | None = None
     accuracy: tuple[Accuracy, ...] = ()
-    _seen: OperatorTable = field(init=False, repr=False, compare=False)
     _times: dict[Operator, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_seen", OperatorTable(self.size))
         object.__setattr__(self, "_times", {})
 
     def predict(self, arch: Arch) -> float:
@@ -193,7 +191,7 @@ class LatencyModel:
 
     def facts(self, arch: Arch) -> tuple[Floats, float]:
         """Return what the residual depends on, and the sum over operators, ms."""
-        operators = self._seen.operators(arch)
+        operators = operator_table(self.size).operators(arch)
         self._learn(operators)
         by_group = dict.fromkeys(GROUPS, 0.0)
         for operator in operators:

@@ -7,6 +7,7 @@ the same shapes stands in many networks.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -81,6 +82,12 @@ class OperatorTable:
         """
         _, steps = self._table.walk(arch)
         return [operator for step in steps for operator in step]
+
+
+@cache
+def operator_table(size: int) -> OperatorTable:
+    """Return the table of a size, which all that predict at it share."""
+    return OperatorTable(size)
 
 
 def list_operators(

@@ -22,7 +22,7 @@ def accuracy_table(found: Calibration) -> Table:
     columns = ("space", ">networks", ">median error", ">90 % within", ">Spearman")
     rows = (
         (a.space or "all", str(a.count), f"{a.median:.1%}", f"{a.ninety:.1%}", f"{a.spearman:.3f}")
-        for a in found.model.accuracy
+        for a in found.model.accuracy[: 1 if len(found.model.accuracy) == 2 else None]
     )
     size = found.model.size
     title = f"Predicted latency at {size} x {size} px, random networks that were not fitted; {GOAL}"
