@@ -68,10 +68,7 @@ def record(out: Path, as_json: bool, **options: Any) -> None:
 
     Needs torch or ONNX Runtime, no search and no store.
     """
-    from primitives.core.errors import InvalidInput
-
-    if not out.absolute().parent.is_dir():
-        raise InvalidInput(f"out must lie in a folder that exists, got {str(out)!r}")
+    _check_out(out)
     found = _record(**options)
     found.write(out)
     _tell(found, out, as_json)
@@ -137,6 +134,18 @@ def _record(
             wanted = choose_probes(chosen)
             recording = record_torch(wanted, size, device=device_, threads=threads, progress=tell)
         return Calibration.of(recording)
+
+
+def _check_out(out: Path) -> None:
+    """Check before minutes are spent.
+
+    Raises:
+        InvalidInput: the file's folder is missing.
+    """
+    from primitives.core.errors import InvalidInput
+
+    if not out.absolute().parent.is_dir():
+        raise InvalidInput(f"out must lie in a folder that exists, got {str(out)!r}")
 
 
 def _spaces(names: tuple[str, ...]) -> list["Space"]:
