@@ -150,10 +150,12 @@ def record_torch(
     start, before = time.perf_counter(), load_average()
     probes: list[Probe] = []
     calls: dict[Operator, list[float]] = {}
+    watched = device.type in ("cpu", "cuda")  # elsewhere no clock tells single operators
     with DeviceSlot(device) as slot:
         for one in wanted:
             with slot.exclusive():
-                times = torch_times(one.arch, size, device, threads, operators=one.fitted)
+                operators = one.fitted and watched
+                times = torch_times(one.arch, size, device, threads, operators=operators)
             probes.append(_probe(one, times))
             for operator, ms in times.operators.items():
                 calls.setdefault(operator, []).append(ms)
