@@ -1,5 +1,6 @@
 """Commands: parse, one library call, print. Heavy imports live inside the commands."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 @click.version_option(package_name="nas-unet")
 def main() -> None:
     """Search for lightweight U-nets that segment medical images."""
+    # Matrices here are small; beside other work several threads wait for each other, 5 x as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @main.command()

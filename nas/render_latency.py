@@ -14,7 +14,7 @@ from nas.records import Trial
 from nas.settings import Study
 from nas.tables import latency_text, table
 
-GOAL = "goal on an idle machine: median 5 %, 90 % within 10 %, Spearman 0.98"
+_GOAL = "goal on an idle machine: median error 5 %, 90 % within 10 %, Spearman 0.98"
 
 
 def accuracy_table(found: Calibration) -> Table:
@@ -25,8 +25,7 @@ def accuracy_table(found: Calibration) -> Table:
         for a in found.model.accuracy[: 1 if len(found.model.accuracy) == 2 else None]
     )
     size = found.model.size
-    title = f"Predicted latency at {size} x {size} px, random networks that were not fitted; {GOAL}"
-    return table(title, columns, rows)
+    return table(f"Predicted latency at {size} x {size} px", columns, rows)
 
 
 def calibration_lines(found: Calibration, path: Path) -> list[str]:
@@ -35,6 +34,7 @@ def calibration_lines(found: Calibration, path: Path) -> list[str]:
     fitted = sum(probe["fitted"] for probe in recording["probes"])
     load = " to ".join(f"{value:.1f}" for value in recording["load"]) or "unknown"
     return [
+        f"random networks that were not fitted; {_GOAL}",
         rig_text(found.model.rig),
         f"timed: {fitted} networks that were fitted with {len(recording['operators'])} different "
         f"operators, {len(recording['probes']) - fitted} others; {recording['seconds']:.0f} s, "

@@ -45,16 +45,16 @@ def probes(path: Path) -> list[dict[str, float]]:
 
 
 def test_a_record_is_a_file_for_another_machine_and_a_plan_says_so(few: Path) -> None:
-    text = run(f"latency record --out phone.json {OPTIONS} --threads 2").stdout
-    assert "random networks that were not fitted; goal on an idle machine: median 5 %" in text
-    assert "threads 2" in text
+    text = run(f"latency record --out phone.json {OPTIONS}").stdout
+    assert "random networks that were not fitted; goal on an idle machine: median error 5 %" in text
+    assert "threads 1" in text
     assert "kept: phone.json" in text
     assert list(few.iterdir()) == [few / "phone.json"]
     search = "search --space ultralight --objective dice,latency --size 32 --epochs 1 --trials 2"
     plan = run(f"{search} --latency-from phone.json --dry-run").stdout
     (line,) = (line for line in plan.splitlines() if line.startswith("latency"))
     assert "predicted, nothing is timed here: " in line
-    assert "2 thread(s), torch; median error" in line
+    assert "1 thread(s), torch; median error" in line
     planned = run_json(f"{search} --latency-from phone.json --dry-run")
     assert planned["latency_from"] == read_calibration(few / "phone.json").key
     wrong = run(f"{search.replace('32', '64')} --latency-from phone.json --dry-run")
@@ -81,7 +81,7 @@ def test_a_search_with_a_calibration_times_its_front_again(few: Path, search: Se
 
 @pytest.mark.slow
 def test_a_search_for_another_device_times_nothing(few: Path, search: Search) -> None:
-    run_json(f"latency record --out phone.json {OPTIONS} --threads 2")
+    run_json(f"latency record --out phone.json {OPTIONS}")
     code, out, err = search.run(*TIMED, "--latency-from", str(few / "phone.json"))
     assert code == 0, err
     assert "~ latency is predicted, [90 %] of predictions, for " in out

@@ -52,7 +52,7 @@ def test_a_call_that_was_not_timed_takes_what_its_name_does() -> None:
     assert unknown.predict(SMALL) == pytest.approx(100 * len(missing) + len(listed) - len(missing))
 
 
-@pytest.mark.parametrize("space", ["ultralight", "unet"])
+@pytest.mark.parametrize("space", ["unet", pytest.param("ultralight", marks=pytest.mark.slow)])
 def test_a_device_that_adds_up_is_learned(space: str) -> None:
     found = fit_model(recording(wanted(space), affine, factor=1.25))
     assert found.accuracy[0].median < 0.01
@@ -64,7 +64,7 @@ def test_a_device_that_adds_up_is_learned(space: str) -> None:
 
 
 def test_a_device_of_which_totals_are_known_is_learned() -> None:
-    found = fit_model(recording(wanted("ultralight"), affine, totals_only=True))
+    found = fit_model(recording(wanted("unet"), affine, totals_only=True))
     assert found.table == found.kinds == {}
     assert found.accuracy[0].median < 0.01
 
@@ -121,8 +121,8 @@ def test_a_space_of_few_networks_is_used_up() -> None:
 
 
 def test_a_prediction_is_the_sum_times_the_residual() -> None:
-    found = fit_model(recording(wanted("ultralight"), affine, factor=2.0))
-    arch = wanted("ultralight")[0].arch
+    found = fit_model(recording(wanted("unet"), affine, factor=2.0))
+    arch = wanted("unet")[0].arch
     facts, total = found.facts(arch)
     assert total == pytest.approx(seconds_of(arch, affine))
     assert found.residual is not None
