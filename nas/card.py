@@ -124,6 +124,9 @@ def _costs(evaluation: Evaluation, size: str, rig: Mapping[str, Any]) -> Iterato
     if latency:
         interval = f"95 % interval of the median {latency.low_ms:.3f} to {latency.high_ms:.3f} ms"
         rule = f"median of {latency.repeats} passes of one image of {size}; {interval}"
+        if latency.predicted:
+            reach = f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms"
+            rule = f"predicted, not measured, for one image of {size}; 90 % of predictions: {reach}"
         rows.append(("latency", f"{latency.latency_ms:.3f} ms", rule))
     yield from _table(("cost", "value", "counted how"), rows)
     if rig:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from nas.handle import open_storage, read_settings
+from nas.latency import RUNTIMES
 from nas.objectives import find_objectives, parse_limit
 from nas.recipes import find_recipe
 from nas.rungs import check_fidelity
@@ -36,6 +37,10 @@ def check_plan(study: Study, run: Run, store: Path) -> None:
         )
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
+    if study.latency_runtime not in RUNTIMES:
+        raise InvalidInput(
+            f"latency_runtime must be one of {', '.join(RUNTIMES)}, got {study.latency_runtime!r}"
+        )
     counts = {
         "trials": run.trials,
         "epochs": study.epochs,

@@ -1,5 +1,6 @@
 """Commands: parse, one library call, print. Heavy imports live inside the commands."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.bench_command import bench
+from nas.latency_command import latency
 from nas.prompt import (
     FAILED,
     MISUSED,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 @click.version_option(package_name="nas-unet")
 def main() -> None:
     """Search for lightweight U-nets that segment medical images."""
+    # Matrices here are small; beside other work several threads wait for each other, 5 x as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @main.command()
@@ -85,6 +89,11 @@ def baselines(name: str | None, as_json: bool) -> None:
 )
 @click.option("--warm-start", metavar="STUDY", help="An earlier study of the space to learn from.")
 @click.option("--fidelity", help="Stop weak trials early: none, mo-asha or model.  [default: none]")
+@click.option(
+    "--runtime", "latency_runtime", type=click.Choice(["torch", "onnxruntime"]),
+    help="What runs the networks that are timed.  [default: torch]",
+)  # fmt: skip
+@click.option("--latency-from", help="A file of `nas latency record`: predict that device's times.")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")
@@ -136,6 +145,7 @@ def _drive(plan: Any, as_json: bool) -> None:
     from nas import render
     from nas.driver import drive
     from nas.progress import TerminalWatcher
+    from nas.render_latency import front_notes, front_rows
     from nas.tables import print_tables
 
     try:
@@ -147,9 +157,9 @@ def _drive(plan: Any, as_json: bool) -> None:
         sys.exit(FAILED)
     found = handle.front()
     if as_json:
-        echo_json([trial.to_json() for trial in found])
+        echo_json(front_rows(handle, found))
     elif found:
-        print_tables(render.front_table(found, handle.objectives))
+        print_tables(render.front_table(found, handle.objectives), *front_notes(handle, found))
     for line in render.after_search(handle, plan):
         click.echo(line, err=as_json)
 
@@ -163,15 +173,16 @@ def front(study: str, under: tuple[str, ...], store: str, as_json: bool) -> None
     """Print the Pareto front: fully trained trials that no other beats."""
     from nas import open_study, render
     from nas.objectives import parse_limit
+    from nas.render_latency import front_notes, front_rows
     from nas.tables import print_tables
 
     limits = [parse_limit(text, "=") for text in under]
     handle = open_study(store, study)
     trials = handle.front(limits)
     if as_json:
-        echo_json([trial.to_json() for trial in trials])
+        echo_json(front_rows(handle, trials))
     elif trials:
-        print_tables(render.front_table(trials, handle.objectives))
+        print_tables(render.front_table(trials, handle.objectives), *front_notes(handle, trials))
     else:
         click.echo("no fully trained trial meets that yet", err=True)
 
@@ -249,6 +260,7 @@ def dashboard(store: str, port: int, open: bool) -> None:
 
 
 main.add_command(bench)
+main.add_command(latency)
 
 
 @main.group()

@@ -5,6 +5,9 @@ arch differs from it in few blocks, so that only these are traced. Peak memory i
 and not counted here.
 """
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 import torch
 from torch import nn
 
@@ -13,16 +16,63 @@ from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.network import assemble, make
 
 Shape = tuple[int, ...]
+T = TypeVar("T")
+
+
+class BlockTable(Generic[T]):
+    """What archs of any space are made of: every block is made and looked at once.
+
+    Args:
+        size: side of the input, pixels or voxels; archs are seen with one image.
+        look: takes a block on the meta device and the shapes of its inputs; returns what it saw and
+            the shapes of the outputs.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        look: Callable[[nn.Module, tuple[Shape, ...]], tuple[T, tuple[Shape, ...]]],
+    ) -> None:
+        self.size, self._look = size, look
+        self._blocks: dict[tuple[BlockSpec, tuple[int, ...], int], nn.Module] = {}
+        self._seen: dict[tuple[nn.Module, tuple[Shape, ...]], tuple[T, tuple[Shape, ...]]] = {}
+
+    def walk(self, arch: Arch) -> tuple[list[nn.Module], list[T]]:
+        """Return the layers of an arch, and what was seen at each step of its forward pass.
+
+        Raises:
+            InvalidInput: a block refuses its channels.
+        """
+        layers, steps = assemble(arch, self._block)
+        shapes: dict[str, Shape] = {"x": (1, arch.in_channels, *[self.size] * arch.ndim)}
+        found = []
+        for step in steps:
+            outputs = tuple(shapes[name] for name in step.inputs)
+            if step.layer:
+                seen, outputs = self._see(layers[step.layer], outputs)
+                found.append(seen)
+            shapes |= zip(step.outputs, outputs, strict=True)
+        return list(layers.values()), found
+
+    def _block(self, spec: BlockSpec, *channels: int, ndim: int) -> nn.Module:
+        key = spec, channels, ndim
+        if key not in self._blocks:
+            with torch.device("meta"):
+                self._blocks[key] = make(spec, *channels, ndim=ndim).eval()
+        return self._blocks[key]
+
+    def _see(self, block: nn.Module, shapes: tuple[Shape, ...]) -> tuple[T, tuple[Shape, ...]]:
+        if (block, shapes) not in self._seen:
+            self._seen[block, shapes] = self._look(block, shapes)
+        return self._seen[block, shapes]
 
 
 class CostTable:
     """Costs of archs of any space for one image of `size` x `size` pixels (3D: a cube)."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self._blocks: dict[tuple[BlockSpec, tuple[int, ...], int], nn.Module] = {}
+        self._table = BlockTable(size, count_flops)
         self._params: dict[nn.Module, int] = {}
-        self._flops: dict[tuple[nn.Module, tuple[Shape, ...]], tuple[int, tuple[Shape, ...]]] = {}
 
     def costs(self, arch: Arch) -> tuple[int, int]:
         """Return parameters and multiply-adds.
@@ -30,26 +80,10 @@ class CostTable:
         Raises:
             InvalidInput: a block refuses its channels.
         """
-        layers, steps = assemble(arch, self._block)
-        shapes: dict[str, Shape] = {"x": (1, arch.in_channels, *[self.size] * arch.ndim)}
-        total = 0
-        for step in steps:
-            given = tuple(shapes[name] for name in step.inputs)
-            flops, found = self._count(layers[step.layer], given) if step.layer else (0, given)
-            shapes |= zip(step.outputs, found, strict=True)
-            total += flops
-        return sum(self._params[layer] for layer in layers.values()), total // 2
+        layers, flops = self._table.walk(arch)
+        return sum(map(self._count, layers)), sum(flops) // 2
 
-    def _block(self, spec: BlockSpec, *channels: int, ndim: int) -> nn.Module:
-        key = spec, channels, ndim
-        if key not in self._blocks:
-            with torch.device("meta"):
-                block = make(spec, *channels, ndim=ndim).eval()
-            self._blocks[key] = block
+    def _count(self, block: nn.Module) -> int:
+        if block not in self._params:
             self._params[block] = sum(p.numel() for p in block.parameters())
-        return self._blocks[key]
-
-    def _count(self, block: nn.Module, shapes: tuple[Shape, ...]) -> tuple[int, tuple[Shape, ...]]:
-        if (block, shapes) not in self._flops:
-            self._flops[block, shapes] = count_flops(block, shapes)
-        return self._flops[block, shapes]
+        return self._params[block]

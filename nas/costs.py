@@ -94,7 +94,7 @@ class _Trace(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        out = _shapes_only(func, args, kwargs or {})
+        out = shapes_only(func, args, kwargs or {})
         count = flop_registry.get(func.overloadpacket)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=out)
@@ -126,7 +126,7 @@ def _scales(module: nn.Module) -> bool:
     return isinstance(module, tuple(CHANNEL_SCALE.values()))
 
 
-def _shapes_only(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def shapes_only(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call an operator on meta tensors; torch needs a millisecond for each of the commonest few."""
     if func in _LIKE_INPUT:
         return torch.empty_like(args[0])

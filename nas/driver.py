@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.exceptions import StorageInternalError
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nas.data import DataSpec, Prepared, prepare
 from nas.files import is_disk_full
+from nas.forecast import make_forecast
 from nas.handle import StudyHandle, open_storage, read_settings
 from nas.latency import describe_rig, rig_key
 from nas.plan import Plan
@@ -19,6 +21,7 @@ from nas.settings import Study, StudyMismatch
 from nas.store import Store, check_folder
 from nas.study import StudyDriver
 from nas.task import Task
+from nas.timing import time_front
 from primitives.core.errors import InvalidInput
 
 
@@ -52,8 +55,11 @@ def _drive(plan: Plan, watcher: Watcher) -> StudyHandle:
     prepared = _prepare(study, folder, stored, watcher)
     store = Store(folder, create=True)
     with store.driving(study.name):
-        rig = describe_rig(torch.device(study.device), study.latency_threads)
+        rig = _rig(plan)
         store.add_rig(rig_key(rig), rig)
+        if plan.calibration:
+            plan.calibration.keep(store.folder)
+        forecast = make_forecast(study, plan.calibration)
         driver = StudyDriver(
             store,
             study,
@@ -61,6 +67,7 @@ def _drive(plan: Plan, watcher: Watcher) -> StudyHandle:
             rig=rig_key(rig),
             trials=plan.run.trials,
             revision=revision(),
+            forecast=forecast,
         )
         if not driver.finished:
             task = Task(
@@ -71,7 +78,18 @@ def _drive(plan: Plan, watcher: Watcher) -> StudyHandle:
                 timed=driver.timed,
             )
             run_search(driver, task, plan.run, watcher)
-    return StudyHandle(store, study.name)
+        handle = StudyHandle(store, study.name)
+        if forecast and not forecast.final:
+            time_front(handle, watcher.preparing)
+    return handle
+
+
+def _rig(plan: Plan) -> dict[str, Any]:
+    """Return the machine that latencies are of: this one, or that of a recording."""
+    study = plan.study
+    if plan.calibration and study.latency_from:
+        return dict(plan.calibration.model.rig)
+    return describe_rig(torch.device(study.device), study.latency_threads, study.latency_runtime)
 
 
 def revision() -> str:

@@ -8,10 +8,10 @@ from nas.costs import Costs
 from nas.data import Data
 from nas.evaluation import Evaluation, Latency
 from nas.files import replace_file
-from nas.latency import measure_latency
 from nas.recipes import find_recipe
 from nas.slot import DeviceSlot
 from nas.task import Task
+from nas.timing import time_network
 from nas.train import Epoch, Training
 from search_spaces.core.arch import Arch
 
@@ -71,12 +71,8 @@ class Candidate:
     def latency(self) -> Latency:
         """Return the latency, measured once, while no training of ours runs on the device."""
         if self._latency is None:
-            size = self.task.study.size
-            shape = (1, self.arch.in_channels, *[size] * self.arch.ndim)
-            with self.slot.exclusive():
-                self._latency = measure_latency(
-                    self.training.net, shape, threads=self.task.study.latency_threads
-                )
+            net, study = self.training.net, self.task.study
+            self._latency = time_network(net, self.arch, study, self.slot)
         return self._latency
 
     def finish(self) -> Evaluation:

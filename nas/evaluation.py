@@ -14,7 +14,7 @@ class Latency:
         latency_ms: median.
         low_ms: lower end of the 95 % confidence interval of the median.
         high_ms: upper end.
-        repeats: timed passes.
+        repeats: timed passes; 0: predicted, and the interval is that of 90 % of the predictions.
         rig: key of the machine description in the store.
     """
 
@@ -23,6 +23,11 @@ class Latency:
     high_ms: float
     repeats: int
     rig: str
+
+    @property
+    def predicted(self) -> bool:
+        """Whether it was never measured."""
+        return self.repeats == 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""

@@ -1,7 +1,7 @@
 """A study, read: its settings, its trials, its front. Safe beside a running search."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from nas.data import Prepared
 from nas.early_stop import EarlyStop, Rung
-from nas.evaluation import Evaluation
+from nas.evaluation import Evaluation, Latency
 from nas.objectives import Limit, Objective, find_objectives, parse_limit
 from nas.pareto import front_mask
 from nas.records import Trial
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nas.export import Report
+
+_TIMED_AGAIN = "front_latency"  # of a study: arch key -> latency
 
 
 class StudyHandle:
@@ -107,6 +109,16 @@ class StudyHandle:
         values = np.array([[t.values[o.name] for o in self.objectives] for t in candidates])
         mask = front_mask(values, [o.direction for o in self.objectives])
         return [t for t, on_front in zip(candidates, mask, strict=True) if on_front]
+
+    def timed_again(self) -> dict[str, Latency]:
+        """Return the latencies that the front's archs had at the end of the search, by arch key."""
+        kept = json.loads(self.optuna_study.user_attrs.get(_TIMED_AGAIN, "{}"))
+        return {key: Latency.from_json(value) for key, value in kept.items()}
+
+    def keep_timed_again(self, latencies: Mapping[str, Latency]) -> None:
+        """Replace what `timed_again` returns."""
+        kept = {key: latency.to_json() for key, latency in latencies.items()}
+        self.optuna_study.set_user_attr(_TIMED_AGAIN, json.dumps(kept))
 
     def net(self, number: int) -> "nn.Module":
         """Return a trial's network with its best weights, in eval mode on the CPU.

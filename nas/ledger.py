@@ -128,8 +128,9 @@ def broken_limit(limits: Sequence[Limit], costs: Costs, latency: Latency | None)
         value = _limited(limit, costs, latency)
         if value is not None and limit.excess(value) > 0:
             name, unit = limit.objective.name, limit.objective.unit
+            told = "predicted " if name == "latency" and latency and latency.predicted else ""
             return (
-                f"{name} is {value:.6g} {unit}".rstrip()
+                f"{told}{name} is {value:.6g} {unit}".rstrip()
                 + f", the limit {limit.bound:.6g} {unit}".rstrip()
             )
     return ""

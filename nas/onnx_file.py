@@ -48,13 +48,18 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
     program.save(path, external_data=False)
 
 
-def run_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """Return the forward pass of a file in ONNX Runtime on one CPU thread."""
+def open_onnx(path: Path, threads: int = 1) -> Any:
+    """Return a session of ONNX Runtime for a file on so many CPU threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a file in ONNX Runtime on one CPU thread."""
+    session = open_onnx(path)
 
     def forward(x: Tensor) -> Tensor:
         (logits,) = session.run(["logits"], {"image": x.numpy()})

@@ -12,9 +12,11 @@ import torch
 
 import search_spaces
 from nas import phantom, volumes
+from nas.calibration import Calibration
 from nas.checks import check_plan, stored_study
 from nas.costs import measure_costs
 from nas.fitting import check_kind, check_size, patch_size
+from nas.forecast import choose_calibration
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
 from nas.settings import Run, Study, check_fields
@@ -71,12 +73,14 @@ class Plan:
         run: how far and wide.
         store: folder.
         bounded: the constraints are the user's, not a default of the device.
+        calibration: what latency is predicted from; None: it is measured alone.
     """
 
     study: Study
     run: Run
     store: Path
     bounded: bool
+    calibration: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for printing."""
@@ -89,7 +93,7 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     Args:
         options: fields of `Study` and `Run` and "store", as typed; absent or None where the user
             said nothing: a study that exists keeps its own. "constraints" may be ("none",) for no
-            constraint at all, "device" may be "auto".
+            constraint at all, "device" may be "auto", "latency_from" names a file.
 
     Raises:
         InvalidInput: a choice is unknown, out of range or does not fit another.
@@ -97,7 +101,9 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
     chosen = {key: value for key, value in options.items() if value is not None}
     check_fields(chosen)
     store = Path(chosen.pop("store", "nas-store"))
+    file = chosen.pop("latency_from", None)
     chosen = _made_before(store, chosen) | chosen
+    new = "latency_model" not in chosen
     for required in ("space", "objectives"):
         if required not in chosen:
             option = required.removesuffix("s")
@@ -136,7 +142,8 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         raise InvalidInput(f"fit must be 'crop' for volumes, got {study.fit!r}; drop --fit")
     if "epochs" not in chosen and (data == "phantom" or space.ndim == 3):
         study = replace(study, epochs=_epochs_in_time(study, run, space, defaults.epochs))
-    return Plan(study, run, store, bounded="constraints" in chosen)
+    study, found = choose_calibration(study, store, Path(file) if file else None, new=new)
+    return Plan(study, run, store, "constraints" in chosen, found)
 
 
 def _made_before(store: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Trial:
             "memory_mib": self.costs.get("memory_mib"),
             "latency_ms": latency.latency_ms if latency else None,
             "latency_interval_ms": [latency.low_ms, latency.high_ms] if latency else None,
+            "latency_predicted": latency.predicted if latency else None,
             "epochs": e.epochs if e else 0,
             "best_epoch": e.best_epoch if e else None,
             "full_budget": self.full_budget,

@@ -7,12 +7,14 @@ from typing import Any
 from rich.table import Table
 
 import search_spaces
+from nas.forecast import is_timed
 from nas.handle import StudyHandle
 from nas.objectives import Objective
 from nas.plan import Plan
 from nas.prepared import Prepared
 from nas.recipes import find_recipe
 from nas.records import Trial, count_states
+from nas.render_latency import plan_text
 from nas.rungs import rung_epochs
 from nas.settings import Study
 from nas.study import PROPOSALS_PER_TRIAL
@@ -66,6 +68,7 @@ def plan_table(plan: Plan) -> Table:
         "device": study.device
         + (f", {run.gpus_per_trial:g} of a GPU each" if run.gpus_per_trial else ""),
         "time limits": ", ".join(f"{n} {s:g} s" for n, s in limits if s is not None) or "none",
+        **({"latency": plan_text(study, plan.calibration)} if is_timed(study) else {}),
         "early stopping": _early_stopping(study),
         "sampler, seed": f"{study.sampler}{_warm(study)}, {study.seed}",
     }
@@ -221,8 +224,9 @@ def _scores(trial: Trial) -> list[str]:
         f"seed {e.seed}",
     ]
     if e.latency:
-        passes = f"{e.latency.repeats} passes, rig {e.latency.rig}"
-        lines.append(f"latency {latency_text(e.latency)} ms [95 %], {passes}")
+        passes = f"[95 %], {e.latency.repeats} passes"
+        how = "[90 %] of predictions" if e.latency.predicted else passes
+        lines.append(f"latency {latency_text(e.latency)} ms {how}, rig {e.latency.rig}")
     return lines
 
 

@@ -39,6 +39,12 @@ class Study:
         fidelity: who is stopped before the end of the budget; one of `nas.rungs.FIDELITIES`.
         baselines: whether the published networks are the first trials.
         latency_threads: threads of a latency measurement on a CPU.
+        latency_runtime: what runs the networks that are timed: "torch" on `device`, or
+            "onnxruntime" on the CPU.
+        latency_from: key of another device's recording, whose predictions are the latency; "":
+            latency is measured.
+        latency_model: key of this machine's calibration, which the sampler predicts latency from;
+            "": there was none when the study began.
     """
 
     name: str
@@ -59,6 +65,9 @@ class Study:
     fidelity: str = "none"
     baselines: bool = True
     latency_threads: int = 1
+    latency_runtime: str = "torch"
+    latency_from: str = ""
+    latency_model: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""

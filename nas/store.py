@@ -5,6 +5,7 @@
     checkpoints/    ARCHKEY-RECIPEKEY.pt, last epoch of each unfinished training
     cache/          decoded images
     artifacts/      pictures that the dashboard shows
+    latency/        RIG-SIZE-KEY.json, how fast a device is (`nas.calibration`)
     locks/          one file per study; held while a driver runs
 
 Only the driver of a search writes results to the database; workers hand theirs to it. The dashboard
@@ -28,7 +29,7 @@ from nas.evaluation import Evaluation, Latency
 from primitives.core.errors import InvalidInput
 
 VERSION = 1
-_FOLDERS = ("weights", "checkpoints", "cache", "artifacts", "locks")
+_FOLDERS = ("weights", "checkpoints", "cache", "artifacts", "latency", "locks")
 
 _meta = sa.MetaData()
 _version = sa.Table("nas_store", _meta, sa.Column("version", sa.Integer, primary_key=True))

@@ -21,6 +21,7 @@ from nas.data import Prepared
 from nas.dimensions import suggest
 from nas.early_stop import EarlyStop, curve_reader
 from nas.evaluation import Evaluation, Latency
+from nas.forecast import Forecast, is_timed
 from nas.handle import StudyHandle
 from nas.ledger import Ledger, broken_limit
 from nas.objectives import find_objectives, parse_limit
@@ -73,6 +74,7 @@ class StudyDriver:
         rig: key of the machine that measures latency.
         trials: total number of trials that the study shall end with.
         revision: of the code, for the record.
+        forecast: predicts latency, where the study has a calibration.
 
     Raises:
         StudyMismatch: the study exists with other settings.
@@ -88,21 +90,14 @@ class StudyDriver:
         rig: str,
         trials: int,
         revision: str,
+        forecast: Forecast | None = None,
     ) -> None:
-        self.store, self.study, self.prepared, self.rig, self.trials = (
-            store,
-            study,
-            prepared,
-            rig,
-            trials,
-        )
+        self.store, self.study, self.prepared = store, study, prepared
+        self.rig, self.trials, self.forecast = rig, trials, forecast
         self.space: Space = search_spaces.load(study.space)
         objectives = find_objectives(study.objectives)
         self.limits = tuple(parse_limit(text) for text in study.constraints)
-        self.timed = "latency" in {
-            *study.objectives,
-            *(limit.objective.name for limit in self.limits),
-        }
+        self.timed = is_timed(study)
         self.recipe_key = study.recipe_key(prepared.fingerprint)
         self._published = Published()
         self._names = {
@@ -167,7 +162,7 @@ class StudyDriver:
             evaluation: what was measured.
             work: process id of the worker and when it began and ended, seconds since the epoch.
         """
-        if evaluation.latency:
+        if evaluation.latency and not evaluation.latency.predicted:
             self.store.add_latency(evaluation.arch_key, self.study.size, evaluation.latency)
         if proposal.known is None:
             self.store.add_evaluation(evaluation, self.recipe_key, self.study.name, proposal.number)
@@ -218,6 +213,7 @@ class StudyDriver:
             self.study.size,
             StudyHandle(self.store, name) if name else None,
             curve_reader(self._rungs),
+            self.forecast,
         )
 
     def _enqueue_baselines(self) -> None:
@@ -255,9 +251,11 @@ class StudyDriver:
     def _admit(self, trial: OpenTrial, arch: Arch) -> Proposal | None:
         """Decide without training where that is possible."""
         costs = self._costs(arch)
-        latency = self.store.latency(arch.key, self.study.size, self.rig) if self.timed else None
-        if broken_limit(self.limits, costs, latency):
-            self.ledger.infeasible(trial, costs, latency)
+        stored = self.store.latency(arch.key, self.study.size, self.rig) if self.timed else None
+        latency = self.forecast.latency(arch) if self.forecast and self.forecast.final else stored
+        told = latency or (self.forecast.too_slow(arch, self.limits) if self.forecast else None)
+        if broken_limit(self.limits, costs, told):
+            self.ledger.infeasible(trial, costs, told)
             return None
         found = self.store.evaluation(arch.key, self.recipe_key)
         if found and (latency or not self.timed):

@@ -12,6 +12,7 @@ from nas.conditions import find_conditions
 from nas.cost_table import CostTable
 from nas.costs import Costs
 from nas.dimensions import distributions
+from nas.forecast import Forecast
 from nas.genes import Conditions
 from nas.handle import StudyHandle
 from nas.history import Curve, Results, read_history
@@ -38,6 +39,7 @@ def study_problem(
     size: int,
     earlier: StudyHandle | None = None,
     curve: Curve | None = None,
+    forecast: Forecast | None = None,
 ) -> Problem:
     """Return what a study searches.
 
@@ -50,6 +52,8 @@ def study_problem(
         size: side of the input, pixels.
         earlier: a study of the same space that the sampler learns from.
         curve: see `nas.problem.Problem`.
+        forecast: predicts latency, which then counts as exact; a limit on it is kept up to the
+            error of predictions, and learned beyond where latency is measured all the same.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
     table = CostTable(size)
@@ -62,6 +66,8 @@ def study_problem(
             exact["flops"] = 2 * macs
         if "memory" in wanted:  # no sum over blocks
             exact["memory"] = costs_of(arch).memory_mib
+        if "latency" in wanted and forecast:
+            exact["latency"] = forecast.ms(arch)
         return exact
 
     def cost(points: Sequence[Mapping[str, Any]]) -> Mapping[str, Floats]:
@@ -75,15 +81,19 @@ def study_problem(
     for limit in limits:
         name = limit.objective.name
         bounds[name] = min(limit.bound, bounds.get(name, limit.bound))
+    learned = [name for name in bounds if name in _MEASURED and not (forecast and forecast.final)]
+    if forecast and "latency" in bounds:
+        bounds["latency"] = forecast.bound(bounds["latency"])
+    measured = [name for name in _MEASURED if not (forecast and name == "latency")]
     return Problem(
         space=distributions(space),
         goals=[
-            Goal(None if o.name in _MEASURED else o.name, log=o.name == "latency")
+            Goal(None if o.name in measured else o.name, log=o.name == "latency")
             for o in objectives
         ],
         cost=cost,
-        limits={name: bound for name, bound in bounds.items() if name not in _MEASURED},
-        measured_limits=[name for name in bounds if name in _MEASURED],
+        limits={name: bound for name, bound in bounds.items() if name not in measured},
+        measured_limits=learned,
         key=key,
         conditions=_conditions(space.name),
         dear=True,

@@ -65,7 +65,8 @@ def count(value: float | None) -> str:
 
 
 def latency_text(latency: Latency | None) -> str:
-    """Return the median with its 95 % interval."""
+    """Return the median with its 95 % interval, or "~" and a prediction with its 90 % interval."""
     if latency is None:
         return "-"
-    return f"{latency.latency_ms:.3g} [{latency.low_ms:.3g}, {latency.high_ms:.3g}]"
+    sign = "~" if latency.predicted else ""
+    return f"{sign}{latency.latency_ms:.3g} [{latency.low_ms:.3g}, {latency.high_ms:.3g}]"

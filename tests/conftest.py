@@ -1,7 +1,10 @@
 """What every test runs under: one thread, slow tests on request, GPU tests where there is one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `nas` does, before numpy is imported
 
 import pytest
 import torch

@@ -136,6 +136,25 @@ MISUSES = {
     "bench --size 64 blocks": "--size belongs to `nas bench` or behind its command; "
     "see `nas bench --help`",
     "bench --block mkir": "no such option '--block'; see `nas bench --help`",
+    f"{QUICK} --runtime tflite": "invalid value for '--runtime': 'tflite' is not one of 'torch', "
+    "'onnxruntime'; see `nas search --help`",
+    f"{QUICK} --latency-from none.json": "none.json cannot be read: no such file or directory",
+    f"{QUICK} --latency-from text.toml": "text.toml must be a file of `nas latency record`, got "
+    "JSONDecodeError Expecting value: line 1 column 1 (char 0)",
+    "latency calibrate --size 100": "size must be a multiple of 32 for space 'lgms', got 100; "
+    "96 would do",
+    "latency calibrate --space mixed3d": "latency is predicted for images, space 'mixed3d' is for "
+    "volumes",
+    "latency calibrate --probes photos": "probes are for runtime onnxruntime; add --runtime "
+    "onnxruntime",
+    "latency calibrate --runtime onnxruntime --probes photos": "photos holds no probes; "
+    "`nas latency probes --out` writes them",
+    "latency calibrate --store photos": "photos exists and is not a store of nas; name another "
+    "--store",
+    "latency record --out nowhere/x.json": "out must lie in a folder that exists, got "
+    "'nowhere/x.json'",
+    "latency probes --out photos --space unet": "probes need a new folder or their own, got "
+    "photos; name another",
     "data check photos": "data must be a folder with images/ and masks/, photos has no images",
 }
 

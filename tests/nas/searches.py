@@ -12,6 +12,7 @@ from nas import study as study_module
 from nas.costs import Costs, measure_costs
 from nas.data import Prepared
 from nas.evaluation import Evaluation, Latency
+from nas.forecast import Forecast
 from nas.settings import Study
 from nas.store import Store
 from nas.study import Proposal, StudyDriver
@@ -81,7 +82,11 @@ def driver_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setattr(study_module, "measure_costs", lambda arch, size: costs_of(arch))
 
     def opened(
-        trials: int = 4, rig: str = RIG, prepared: Prepared = PREPARED, **settings: object
+        trials: int = 4,
+        rig: str = RIG,
+        prepared: Prepared = PREPARED,
+        forecast: Forecast | None = None,
+        **settings: object,
     ) -> StudyDriver:
         chosen = {
             "name": "s",
@@ -94,7 +99,9 @@ def driver_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         }
         study = Study.from_json({**chosen, **settings})
         store = Store(tmp_path / "store", create=True)
-        return StudyDriver(store, study, prepared, rig=rig, trials=trials, revision="r1")
+        return StudyDriver(
+            store, study, prepared, rig=rig, trials=trials, revision="r1", forecast=forecast
+        )
 
     return opened
 

@@ -1,6 +1,7 @@
 """Measured latency: its interval, its order, and that it changes nothing."""
 
 import random
+import statistics
 
 import pytest
 import torch
@@ -8,8 +9,13 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from nas import latency as latency_module
+from nas import on_device
 from nas.evaluation import Latency
-from nas.latency import describe_rig, measure_latency, median_interval, rig_key
+from nas.latency import describe_rig, measure_latency, rig_key
+from nas.on_device import median_interval
+from nas.operators import OperatorTable
+from nas.stopwatch import torch_times
+from tests.nas.searches import decode, point
 
 SHAPE = (1, 3, 32, 32)
 
@@ -96,8 +102,8 @@ def measured_with(monkeypatch: pytest.MonkeyPatch, milliseconds: list[float]) ->
         clock.now += took / 1e3
         return took
 
-    monkeypatch.setattr(latency_module, "_one_pass_ms", one_pass)
-    monkeypatch.setattr(latency_module, "time", clock)
+    monkeypatch.setattr(latency_module, "one_pass_ms", one_pass)
+    monkeypatch.setattr(on_device, "time", clock)
     return measure_latency(Slow(1), SHAPE, warmup_seconds=0.0)
 
 
@@ -115,3 +121,20 @@ def test_an_unsteady_clock_stops_at_400_passes(monkeypatch: pytest.MonkeyPatch) 
 def test_a_slow_and_unsteady_net_stops_after_10_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured_with(monkeypatch, [100.0, 200.0])
     assert found.repeats == 70, "67 passes of 0.15 s, looked at every tenth"
+
+
+@pytest.mark.gpu
+def test_cuda_is_timed_by_events_that_see_the_work() -> None:
+    device = torch.device("cuda")
+    few, many = (measure_latency(Slow(n).to(device), SHAPE) for n in (5, 100))
+    assert many.latency_ms > 5 * few.latency_ms
+    assert few.rig == rig_key(describe_rig(device, 1))
+
+
+@pytest.mark.gpu
+def test_operators_on_cuda_take_about_as_long_as_the_network() -> None:
+    arch = decode(point(8))
+    times = torch_times(arch, 256, torch.device("cuda"), 1, operators=True)
+    listed = OperatorTable(256).operators(arch)
+    total = sum(times.operators[o] for o in listed)
+    assert 0.2 < total / statistics.median(times.passes) < 5

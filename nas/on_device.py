@@ -1,0 +1,171 @@
+"""Times exported networks with ONNX Runtime on the device that this file lies on.
+
+    python on_device.py OUT.json --size 256 --threads 1
+
+It lies beside the networks that `nas latency probes` wrote, and needs onnxruntime and numpy alone:
+neither torch nor this project. One thread is timed by its CPU time, which stands still while
+another program has the core; several by the wall clock.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+_GOAL = 0.05  # width of the interval / median
+_LEAST, _MOST, _SECONDS = 5, 40, 0.6  # passes of a probe, and when to stop before the most
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the median by order statistics, in normal approximation."""
+    ordered = sorted(values)
+    half = 1.96 * math.sqrt(len(ordered)) / 2
+    low = max(0, math.floor(len(ordered) / 2 - half))
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + half))
+    return ordered[low], ordered[high]
+
+
+def repeat_passes(
+    one_pass: Callable[[], float],
+    *,
+    least: int = _LEAST,
+    most: int = _MOST,
+    seconds: float = _SECONDS,
+    step: int = 1,
+) -> list[float]:
+    """Return the times of passes until the 95 % interval of their median is under 5 % of it, ms.
+
+    Args:
+        one_pass: returns the milliseconds that it took.
+        least: passes in any case.
+        most: passes.
+        seconds: after which `least` are enough.
+        step: how often to look.
+    """
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < most:
+        times.append(one_pass())
+        if len(times) >= least and len(times) % step == 0:
+            low, high = median_interval(times)
+            if high - low < _GOAL * statistics.median(times) or time.perf_counter() > end:
+                break
+    return times
+
+
+def processor() -> str:
+    """Return the processor's name; Linux keeps it in a file, other systems in `platform`."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def load_average() -> list[float]:
+    """Return the machine's load over the last minute; nothing where no system tells it."""
+    return [os.getloadavg()[0]] if hasattr(os, "getloadavg") else []
+
+
+def describe_rig(threads: int) -> dict[str, Any]:
+    """Return what a latency in ONNX Runtime depends on beside the network."""
+    return {
+        "device": "cpu",
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "gpu": None,
+        "threads": threads,
+        "runtime": "onnxruntime",
+        "onnxruntime": version("onnxruntime"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def time_probe(file: Path, channels: int, size: int, threads: int) -> dict[str, Any]:
+    """Return the times of one exported network: ms, low_ms, high_ms, passes.
+
+    Args:
+        file: maps "image" to "logits".
+        channels: of the image.
+        size: its side, pixels.
+        threads: of the CPU.
+    """
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).standard_normal((1, channels, size, size), np.float32)
+    clock = time.thread_time if threads == 1 else time.perf_counter
+
+    def one_pass() -> float:
+        start = clock()
+        session.run(["logits"], {"image": image})
+        return (clock() - start) * 1e3
+
+    one_pass()
+    one_pass()
+    times = repeat_passes(one_pass)
+    low, high = median_interval(times)
+    middle = statistics.median(times)
+    return {"ms": middle, "low_ms": low, "high_ms": high, "passes": len(times)}
+
+
+def record_probes(
+    folder: Path, size: int, threads: int, tell: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Time all networks of a folder and return the recording as plain data.
+
+    Args:
+        folder: holds probes.json and KEY.onnx.
+        size: side of the input, pixels.
+        threads: of the CPU.
+        tell: called after each network with how many are done and how many there are.
+    """
+    start, before = time.perf_counter(), load_average()
+    wanted = json.loads((folder / "probes.json").read_text())
+    probes = []
+    for entry in wanted:
+        file = folder / f"{entry['key']}.onnx"
+        times = time_probe(file, entry["arch"]["in_channels"], size, threads)
+        probes.append({name: entry[name] for name in ("space", "arch", "fitted")} | times)
+        tell(len(probes), len(wanted))
+    return {
+        "rig": describe_rig(threads),
+        "size": size,
+        "load": before + load_average(),
+        "seconds": time.perf_counter() - start,
+        "probes": probes,
+        "operators": [],
+    }
+
+
+def main() -> None:
+    """Time the networks beside this file."""
+    parser = argparse.ArgumentParser(description="Time the networks beside this file.")
+    parser.add_argument("out", type=Path, help="file to write")
+    parser.add_argument("--size", type=int, default=256, help="side of the input, pixels")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    given = parser.parse_args()
+
+    def tell(done: int, total: int) -> None:
+        print(f"timing {done}/{total}", end="\r", file=sys.stderr, flush=True)
+
+    found = record_probes(Path(__file__).parent, given.size, given.threads, tell)
+    given.out.write_text(json.dumps({"version": VERSION, "recording": found}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""How long forward passes and their operators take; one network, one rig, one input."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas.latency import cpu_threads, memory_format, one_pass_ms
+from nas.on_device import repeat_passes
+from nas.operators import Lister, Operator
+from search_spaces.core.arch import Arch
+from search_spaces.core.network import build
+
+_OPERATOR_PASSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What a stopwatch told of one network.
+
+    Attributes:
+        passes: milliseconds of each forward pass.
+        operators: milliseconds of each operator, the median over its calls.
+    """
+
+    passes: Sequence[float]
+    operators: Mapping[Operator, float]
+
+
+def torch_times(
+    arch: Arch, size: int, device: torch.device, threads: int, *, operators: bool
+) -> Times:
+    """Time the network of an arch in torch, with fresh weights in eval mode.
+
+    Args:
+        arch: of the network.
+        size: side of the input, pixels.
+        device: that the caller holds alone.
+        threads: on a CPU.
+        operators: whether to time them as well.
+    """
+    net = build(arch).eval().to(device).to(memory_format=memory_format(device, arch.ndim))
+    x = torch.randn(1, arch.in_channels, *[size] * arch.ndim, device=device)
+    clock = thread_clock(device, threads)
+    with cpu_threads(threads):
+        found = _operator_times(net, x, clock) if operators else {}
+        with torch.inference_mode():
+            for _ in range(1 if operators else 2):
+                net(x)
+            return Times(repeat_passes(lambda: one_pass_ms(net, x, clock)), found)
+
+
+def thread_clock(device: torch.device, threads: int) -> Callable[[], float]:
+    """Return the clock of this thread's CPU time where it does all the work, else the wall's."""
+    return time.thread_time if device.type == "cpu" and threads == 1 else time.perf_counter
+
+
+def _operator_times(net: nn.Module, x: Tensor, clock: Callable[[], float]) -> dict[Operator, float]:
+    with torch.no_grad():  # inference mode would show torch's composite operators undivided
+        with Lister(_run) as lister:
+            net(x)
+        rows = []
+        for _ in range(_OPERATOR_PASSES):
+            with _Stopwatch(x.device, clock) as watch:
+                net(x)
+            rows.append(watch.times())
+    calls: dict[Operator, list[float]] = {}
+    for operator, *times in zip(lister.operators, *rows, strict=True):
+        calls.setdefault(operator, []).append(statistics.median(times))
+    return {operator: statistics.median(times) for operator, times in calls.items()}
+
+
+def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
+class _Stopwatch(TorchDispatchMode):
+    """Times every operator of a pass; on CUDA by events, which are read once all is done."""
+
+    def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._device, self._clock = device, clock
+        self._mark = _event if device.type == "cuda" else clock
+        self._marks: list[tuple[Any, Any]] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        start = self._mark()
+        out = func(*args, **(kwargs or {}))
+        self._marks.append((start, self._mark()))
+        return out
+
+    def times(self) -> list[float]:
+        """Return the milliseconds of each operator."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            return [start.elapsed_time(end) for start, end in self._marks]
+        return [(end - start) * 1e3 for start, end in self._marks]
+
+
+def _event() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
