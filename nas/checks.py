@@ -29,6 +29,10 @@ def check_plan(study: Study, run: Run, store: Path) -> None:
     find_recipe(study.recipe)
     check_sampler(study.sampler)
     check_fidelity(study.fidelity)
+    if study.inherit and study.fidelity != "none":
+        raise InvalidInput(
+            f"inherit needs fidelity none, which leaves out no candidate, got {study.fidelity!r}"
+        )
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
     counts = {

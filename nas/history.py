@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.pareto import Floats
 
+INHERITED = "inherited"  # attribute of a trial: values of an inherited training, and its lineage
+
 Point = Mapping[str, Any]
 Measured = dict[Hashable, dict[tuple[float, ...], None]]  # distinct values of each key, in order
 
@@ -40,12 +42,16 @@ class History:
         excess: name of each constraint -> its values, one column.
         pending: points of running trials, without those that have results.
         known: keys of all points that were ever proposed or wait for their turn.
+        told: `complete`, and inherited trainings as rows of their own, in order of their trials.
+        lineage: of each row of `told`; see `nas.lineage.lineage`.
     """
 
     complete: Results
     excess: Mapping[str, Results]
     pending: Sequence[Point]
     known: frozenset[Hashable]
+    told: Results
+    lineage: Floats
 
 
 def read_history(
@@ -63,6 +69,7 @@ def read_history(
     values: Measured = {}
     limits: dict[str, Measured] = {}
     running: dict[Hashable, Point] = {}
+    told: dict[tuple[Hashable, float], dict[tuple[float, ...], None]] = {}
     for trial in study.get_trials(deepcopy=False):
         point = point_of(trial, names)
         if trial.number == number or point is None:
@@ -71,6 +78,10 @@ def read_history(
         points.setdefault(this, point)
         if trial.state == TrialState.COMPLETE:
             values.setdefault(this, {})[tuple(trial.values)] = None
+            told.setdefault((this, 0.0), {})[tuple(trial.values)] = None
+        elif INHERITED in trial.user_attrs:
+            found = trial.user_attrs[INHERITED]
+            told.setdefault((this, found["lineage"]), {})[tuple(found["values"])] = None
         elif trial.state == TrialState.RUNNING:
             running[this] = point
         for name, excess in trial.constraints.items():
@@ -80,6 +91,8 @@ def read_history(
         {name: _results(points, found, 1) for name, found in limits.items()},
         [point for this, point in running.items() if this not in values],
         frozenset(points),
+        _results({row: points[row[0]] for row in told}, told, len(study.directions)),
+        np.array([lineage for _, lineage in told], dtype=float),
     )
 
 
@@ -89,7 +102,7 @@ def point_of(trial: FrozenTrial, names: Sequence[str]) -> Point | None:
     return {name: point[name] for name in names} if set(names) <= set(point) else None
 
 
-def _results(points: Mapping[Hashable, Point], found: Measured, columns: int) -> Results:
+def _results(points: Mapping[Any, Point], found: Mapping[Any, Any], columns: int) -> Results:
     means = [np.mean(list(measured), axis=0) for measured in found.values()]
     return Results(
         [points[key] for key in found],

@@ -41,6 +41,7 @@ class Problem:
         key: of a point, equal for equal networks; None: points differ where their genes do.
         conditions: see `nas.genes.Genes`.
         dear: `cost` is too slow for thousands of points.
+        inherits: trials may tell inherited trainings, whose lineage is an input of the models.
         earlier: results of a search of the same space on other data, one column per goal; not a
             number where it lacked one.
     """
@@ -53,6 +54,7 @@ class Problem:
     key: Callable[[Point], Hashable] | None = None
     conditions: Conditions = field(default_factory=dict)
     dear: bool = False
+    inherits: bool = False
     earlier: Results | None = None
 
     def genes(self) -> Genes:

@@ -4,27 +4,26 @@ A trial that was running when a driver died is taken up again under its number.
 """
 
 import json
-import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 import search_spaces
+from nas.ancestors import Ancestors
 from nas.costs import Costs, measure_costs
 from nas.data import Prepared
 from nas.dimensions import suggest
 from nas.early_stop import EarlyStop
 from nas.evaluation import Evaluation, Latency
-from nas.handle import StudyHandle, open_storage, read_settings
+from nas.handle import StudyHandle
 from nas.ledger import Ledger, broken_limit
+from nas.lineage import Parent
 from nas.objectives import Objective, find_objectives, parse_limit
+from nas.opening import load_or_create
 from nas.pretrained import Published
 from nas.problem import Problem
 from nas.rungs import rung_epochs
@@ -32,7 +31,6 @@ from nas.sampling import make_sampler
 from nas.settings import Study
 from nas.store import Known, Store
 from nas.study_problem import study_problem
-from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Baseline, Point, Space
 
@@ -50,6 +48,7 @@ class Proposal:
         costs: of the arch.
         latency: of the arch on this rig, if it was measured before.
         known: an earlier training of the same arch, recipe and seed, which lacks only the latency.
+        parent: whose weights to begin with, in a short plan; None: from scratch, in full.
     """
 
     trial: OpenTrial
@@ -57,6 +56,7 @@ class Proposal:
     costs: Costs
     latency: Latency | None
     known: Known | None
+    parent: Parent | None = None
 
     @property
     def number(self) -> int:
@@ -110,11 +110,12 @@ class StudyDriver:
             self._of(baseline.point).key: name
             for name, baseline in reversed(list(self.space.baselines.items()))
         }
-        self.optuna_study = _open(store, study, prepared, revision)
+        self.optuna_study = load_or_create(store, study, prepared, revision)
         self.optuna_study.sampler = self._sampler(objectives)
         self.ledger = Ledger(self.optuna_study, objectives, self.limits)
         epochs = rung_epochs(study.fidelity, study.epochs)
         self.early_stop = EarlyStop(self.optuna_study, objectives, epochs)
+        self.ancestors = Ancestors(self.optuna_study, study, store, objectives)
         self.proposals = self.ledger.ended
         # arch key -> its twins, which wait for its end
         self._in_training: dict[str, list[OpenTrial]] = {}
@@ -162,7 +163,8 @@ class StudyDriver:
         if evaluation.latency:
             self.store.add_latency(evaluation.arch_key, self.study.size, evaluation.latency)
         if proposal.known is None:
-            self.store.add_evaluation(evaluation, self.recipe_key, self.study.name, proposal.number)
+            key = proposal.parent.key(self.recipe_key) if proposal.parent else self.recipe_key
+            self.store.add_evaluation(evaluation, key, self.study.name, proposal.number)
         proposal.trial.set_user_attr("work", dict(work))
         self._tell(proposal.trial, evaluation, proposal.known)
         for twin in self._in_training.pop(proposal.arch.key):
@@ -192,7 +194,14 @@ class StudyDriver:
             name = self.study.warm_start
             earlier = StudyHandle(self.store, name) if name else None
             return study_problem(
-                self.space, self._of, self._costs, objectives, self.limits, self.study.size, earlier
+                self.space,
+                self._of,
+                self._costs,
+                objectives,
+                self.limits,
+                self.study.size,
+                earlier,
+                self.study.inherit,
             )
 
         # A continued study must not repeat the random numbers that it began with.
@@ -238,7 +247,11 @@ class StudyDriver:
         if broken_limit(self.limits, costs, latency):
             self.ledger.infeasible(trial, costs, latency)
             return None
-        found = self.store.evaluation(arch.key, self.recipe_key)
+        found, parent = self.store.evaluation(arch.key, self.recipe_key), None
+        if not found and arch.key not in self._in_training:
+            parent = self.ancestors.parent(trial, arch)
+        if parent:
+            found = self.store.evaluation(arch.key, parent.key(self.recipe_key))
         if found and (latency or not self.timed):
             self._tell(trial, replace(found.evaluation, latency=latency), found)
             return None
@@ -246,15 +259,16 @@ class StudyDriver:
             self._in_training[arch.key].append(trial)
             return None
         self._in_training[arch.key] = []
-        return Proposal(trial, arch, costs, latency, found)
+        return Proposal(trial, arch, costs, latency, found, parent)
 
     def _tell(self, trial: OpenTrial, evaluation: Evaluation, known: Known | None) -> None:
         """Tell an evaluation; the known one is the trial's own if a driver died before telling."""
         here = known is not None and known.study == self.study.name
-        if known is None or (here and known.trial == trial.number):
-            self.ledger.trained(trial, evaluation)
-        else:
-            self.ledger.trained(trial, evaluation, "reused", counts=not here)
+        own = known is None or (here and known.trial == trial.number)
+        counts = own or not here
+        if evaluation.parent:
+            counts = self.ancestors.counts(trial, evaluation) and counts
+        self.ledger.trained(trial, evaluation, "complete" if own else "reused", counts=counts)
 
     def _costs(self, arch: Arch) -> Costs:
         costs = self.store.costs(arch.key, self.study.size)
@@ -262,39 +276,3 @@ class StudyDriver:
             costs = measure_costs(arch, self.study.size)
             self.store.add_costs(arch.key, self.study.size, costs)
         return costs
-
-
-def _open(store: Store, study: Study, prepared: Prepared, revision: str) -> optuna.Study:
-    """Load the study, or make it."""
-    storage = open_storage(store)
-    stored = read_settings(storage, study.name)
-    if stored is None:
-        found = _create(storage, study, prepared, revision)
-    else:
-        study.check_same(stored[0])
-        found = optuna.load_study(study_name=study.name, storage=storage)
-    return found
-
-
-def _create(
-    storage: optuna.storages.BaseStorage, study: Study, prepared: Prepared, revision: str
-) -> optuna.Study:
-    if study.name in optuna.get_all_study_names(storage=storage):
-        if optuna.load_study(study_name=study.name, storage=storage).trials:
-            raise InvalidInput(
-                f"study {study.name!r} was not made by `nas search`; use another --study name"
-            )
-        optuna.delete_study(study_name=study.name, storage=storage)  # a driver died while making it
-    objectives = find_objectives(study.objectives)
-    created = optuna.create_study(
-        study_name=study.name,
-        storage=storage,
-        directions=[StudyDirection[o.direction.upper()] for o in objectives],
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        created.set_metric_names([o.name for o in objectives])
-    created.set_user_attr("revision", revision)
-    created.set_user_attr("prepared", json.dumps(prepared.to_json()))
-    created.set_user_attr("study", json.dumps(study.to_json()))  # last: says that the rest is there
-    return created

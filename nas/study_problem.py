@@ -37,6 +37,7 @@ def study_problem(
     limits: Sequence[Limit],
     size: int,
     earlier: StudyHandle | None = None,
+    inherits: bool = False,
 ) -> Problem:
     """Return what a study searches.
 
@@ -48,6 +49,7 @@ def study_problem(
         limits: of the study.
         size: side of the input, pixels.
         earlier: a study of the same space that the sampler learns from.
+        inherits: whether trials may be inherited trainings.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
     table = CostTable(size)
@@ -85,6 +87,7 @@ def study_problem(
         key=key,
         conditions=_conditions(space.name),
         dear=True,
+        inherits=inherits,
         earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
     )
 

@@ -21,6 +21,7 @@ BELOW = {
 }
 # The only files that may import Ray or Optuna, besides the dashboard.
 SEARCH = {
+    "nas/ancestors.py",
     "nas/bench_search.py",
     "nas/cli.py",
     "nas/dimensions.py",
@@ -31,6 +32,7 @@ SEARCH = {
     "nas/history.py",
     "nas/known_cost.py",
     "nas/ledger.py",
+    "nas/opening.py",
     "nas/point_sampler.py",
     "nas/problem.py",
     "nas/runner.py",
@@ -38,7 +40,18 @@ SEARCH = {
     "nas/study.py",
     "nas/worker.py",
 }
-MEASURING = ("train", "score", "costs", "latency", "evaluate", "losses", "metrics", "store")
+MEASURING = (
+    "train",
+    "score",
+    "costs",
+    "latency",
+    "evaluate",
+    "losses",
+    "metrics",
+    "store",
+    "inherit",
+    "nearest",
+)
 MAX_FILE, MAX_FUNCTION = 300, 50
 MAX_BLOCKS = 390  # lines of a file of blocks, whose docstrings are long
 
