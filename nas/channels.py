@@ -121,11 +121,15 @@ class Channels:
         first, second = sorted((self.group(one), self.group(two)))
         self._root[second] = first
 
-    def groups(self) -> dict[int, list[Origin]]:
-        """Return what the labels of each group were made for, in order of computation."""
-        found: dict[int, list[Origin]] = defaultdict(list)
-        for label, origin in enumerate(self._origins[1:], 1):
-            found[self.group(label)].append(origin)
+    def origin(self, label: int) -> Origin:
+        """Return what a label was made for."""
+        return self._origins[label]
+
+    def groups(self) -> dict[int, list[int]]:
+        """Return the labels of each group, in order of computation."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for label in range(1, len(self._origins)):
+            found[self.group(label)].append(label)
         return found
 
 

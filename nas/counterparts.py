@@ -4,7 +4,7 @@ Members of a list that a block calls interchangeable (`vanishing`) are paired by
 """
 
 import operator
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -104,29 +104,39 @@ class Places:
     def __init__(self, child: Channels, parent: Channels, pairs: Pairs) -> None:
         self._child, self._parent, self._pairs = child, parent, pairs
         self._members = child.groups()
-        self._known: dict[tuple[str, int, bool], int] = {}  # what it was made for -> group
-        for group, origins in parent.groups().items():
-            for origin in origins:
-                if origin.base:
-                    self._known[origin.layer, parent.group(origin.base), True] = group
-                if not origin.base or len(parent.axes[origin.layer].rows) == 1:
-                    self._known[origin.layer, origin.row, False] = group
+        self._known: dict[tuple[str, int, bool], int] = {}  # what it was made for -> parent's label
+        for label in (label for labels in parent.groups().values() for label in labels):
+            origin = parent.origin(label)
+            if origin.base:
+                self._known[origin.layer, parent.group(origin.base), True] = label
+            if not origin.base or len(parent.axes[origin.layer].rows) == 1:
+                self._known[origin.layer, origin.row, False] = label
         self._found: dict[int, list[int]] = {}
 
     def __call__(self, child: Labels, parent: Labels) -> Indices:
         """Return the place of each label of a child's axis among those of the parent's.
 
-        First by channel, the first use of one with the first; what is left by position.
+        First by channel; where a channel is there several times, by the layer that it comes from.
+        What is left by position.
         """
         free: dict[int, list[int]] = defaultdict(list)
         for place, label in enumerate(parent.tolist()):
             free[self._parent.group(label)].append(place)
         places = np.full(len(child), -1, dtype=np.intp)
-        for i, label in enumerate(child.tolist()):
-            groups = self._groups(self._child.group(label))
-            taken = next((free[group] for group in groups if free.get(group)), None)
-            if taken:
-                places[i] = taken.pop(0)
+        channels = [self._child.group(label) for label in child.tolist()]
+        repeated = {group for group, times in Counter(channels).items() if times > 1}
+        for i in (i for i, group in enumerate(channels) if group in repeated):
+            for same in self._counterparts(int(child[i])):
+                several = free[self._parent.group(same)]
+                if exact := [place for place in several if parent[place] == same]:
+                    several.remove(exact[0])
+                    places[i] = exact[0]
+                    break
+        for i in np.flatnonzero(places < 0):
+            groups = self._groups(channels[i])
+            left = next((free[group] for group in groups if free.get(group)), None)
+            if left:
+                places[i] = left.pop(0)
         used = set(places.tolist())
         for i in np.flatnonzero(places < 0):
             if i < len(parent) and i not in used:
@@ -141,12 +151,16 @@ class Places:
         """Return the parent's groups that a group of the child corresponds to, closest first."""
         if group not in self._found:
             self._found[group] = []  # a filter of its own group adds nothing
-            self._found[group] = list(dict.fromkeys(self._counterparts(group)))
+            labels = [
+                p for label in self._members.get(group, []) for p in self._counterparts(label)
+            ]
+            self._found[group] = list(dict.fromkeys(map(self._parent.group, labels)))
         return self._found[group]
 
-    def _counterparts(self, group: int) -> Iterator[int]:
-        for origin in self._members.get(group, []):
-            source = self._pairs.get(origin.layer, origin.layer if "input" in origin.layer else "")
-            bases = self._groups(self._child.group(origin.base)) if origin.base else []
-            keys = [*((source, base, True) for base in bases), (source, origin.row, False)]
-            yield from (self._known[key] for key in keys if key in self._known)
+    def _counterparts(self, label: int) -> list[int]:
+        """Return the parent's labels that were made for what a label of the child was made for."""
+        origin = self._child.origin(label)
+        source = self._pairs.get(origin.layer, origin.layer if "input" in origin.layer else "")
+        bases = self._groups(self._child.group(origin.base)) if origin.base else []
+        keys = [*((source, base, True) for base in bases), (source, origin.row, False)]
+        return [self._known[key] for key in keys if key in self._known]

@@ -19,15 +19,16 @@ Departure: new channels are drawn anew and read by nobody at first, rather than 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from fnmatch import fnmatch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.channels import Axes, Channels, trace
+from nas.channels import Axes, Channels, Labels, trace
 from nas.counterparts import Indices, Pairs, Places, join, pair, vanishing
 from primitives.core.contract import find_block
 from search_spaces.core.network import Network
@@ -92,14 +93,14 @@ def transfer(
     places = Places(mine, theirs, pairs)
     copied = 0
     with torch.no_grad():
+        silent = _quiet(child, pairs, mine, places)
         for path, source in pairs.items():
             old = dict(_own(parent.get_submodule(source)))
             for name, tensor in _own(child.get_submodule(path)):
                 if name in old:
                     axes = mine.axes.get(path), theirs.axes.get(source)
-                    known = _copy(tensor, old[name], *axes, places)
+                    known = _copy(tensor, old[name], *axes, places, silent)
                     copied += known if isinstance(tensor, nn.Parameter) else 0
-        _quiet(child, pairs, mine, places)
     return copied / max(1, sum(p.numel() for p in child.parameters()))
 
 
@@ -108,8 +109,18 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers(recurse=False)
 
 
-def _copy(new: Tensor, old: Tensor, mine: Axes | None, theirs: Axes | None, places: Places) -> int:
-    """Copy what two tensors share; return how many numbers those are."""
+def _copy(
+    new: Tensor,
+    old: Tensor,
+    mine: Axes | None,
+    theirs: Axes | None,
+    places: Places,
+    silent: Set[int],
+) -> int:
+    """Copy what two tensors share; return how many numbers those are.
+
+    Columns of silent channels stay as drawn: two zeros in a row would never learn.
+    """
     if mine is None or theirs is None or not new.ndim:
         if new.shape != old.shape:
             return 0
@@ -128,7 +139,8 @@ def _copy(new: Tensor, old: Tensor, mine: Axes | None, theirs: Axes | None, plac
         new[rows >= 0] = old[rows[rows >= 0]]
         return int((rows >= 0).sum()) * new[0].numel()
     columns = places(mine.columns, theirs.columns)
-    return _copy_rows(new, old, rows, columns, mine.groups, theirs.groups)
+    mute = np.array([label not in silent for label in mine.columns.tolist()])
+    return _copy_rows(new, old, rows, columns, mute, (mine.groups, theirs.groups))
 
 
 def _rows_first(weight: Tensor, axes: Axes) -> Tensor:
@@ -136,28 +148,39 @@ def _rows_first(weight: Tensor, axes: Axes) -> Tensor:
 
 
 def _copy_rows(
-    new: Tensor, old: Tensor, rows: Indices, columns: Indices, groups: int, old_groups: int
+    new: Tensor,
+    old: Tensor,
+    rows: Indices,
+    columns: Indices,
+    mute: NDArray[np.bool_],
+    groups: tuple[int, int],
 ) -> int:
-    """Copy rows of a weight; each has the columns of its group alone.
+    """Copy rows of a weight, each of which has the columns of its group alone; mute the others.
 
-    Shape: (O, I / groups, *kernel), (O', I' / old_groups, *kernel)
+    Shape: (O, I / groups, *kernel), (O', I' / groups', *kernel)
     """
     copied = 0
     for row in np.flatnonzero(rows >= 0):
-        first = row // (len(new) // groups) * new.shape[1]
-        first_old = rows[row] // (len(old) // old_groups) * old.shape[1]
-        read = columns[first : first + new.shape[1]] - first_old
-        known = (read >= 0) & (read < old.shape[1]) & (columns[first : first + new.shape[1]] >= 0)
+        first = row // (len(new) // groups[0]) * new.shape[1]
+        first_old = rows[row] // (len(old) // groups[1]) * old.shape[1]
+        own = slice(first, first + new.shape[1])
+        read = columns[own] - first_old
+        known = (read >= 0) & (read < old.shape[1]) & (columns[own] >= 0)
         if known.any():
-            new[row] = 0
+            new[row, mute[own]] = 0
             new[row, known] = old[rows[row], read[known]]
             copied += int(known.sum()) * new[row, 0].numel()
     return copied
 
 
-def _quiet(child: nn.Module, pairs: Pairs, channels: Channels, places: Places) -> None:
-    """Let the outermost new parts vanish that are added to channels which the parent has."""
+def _quiet(child: nn.Module, pairs: Pairs, channels: Channels, places: Places) -> set[int]:
+    """Let the outermost new parts vanish that are added to channels which the parent has.
+
+    Returns:
+        Labels of the channels of those that are members of lists: nothing else is in them.
+    """
     done: list[str] = []
+    silent: set[int] = set()
     for path, module in child.named_modules():
         for pattern, names in vanishing(module).items():
             for part in _parts(module, path, pattern):
@@ -165,15 +188,23 @@ def _quiet(child: nn.Module, pairs: Pairs, channels: Channels, places: Places) -
                 if part in pairs or inside or not _adds(part, channels, places):
                     continue
                 done.append(part)
+                if pattern:
+                    silent |= set(_last(part, channels).tolist())
                 for name, parameter in child.get_submodule(part).named_parameters():
                     if any(fnmatch(name, wanted) for wanted in names):
                         parameter.fill_(_HAIR if name.endswith("bias") else 0.0)
+    return silent
 
 
 def _adds(part: str, channels: Channels, places: Places) -> bool:
-    """Whether the results of a part's last layer are one with channels of the parent."""
+    """Whether what a part gives is one with channels of the parent."""
+    return places.known(_last(part, channels))
+
+
+def _last(part: str, channels: Channels) -> Labels:
+    """Return the labels of a part's last layer."""
     layers = [p for p in channels.axes if p == part or p.startswith(f"{part}." if part else "")]
-    return bool(layers) and places.known(channels.axes[layers[-1]].rows)
+    return channels.axes[layers[-1]].rows
 
 
 def _parts(module: nn.Module, path: str, pattern: str) -> list[str]:

@@ -95,7 +95,7 @@ class LocalMultiScale(nn.Module):
         "repeats": (1, 2, 3),
     }
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
-    keeps: ClassVar[tuple[str, ...]] = ("kernels", "repeats")
+    keeps: ClassVar[tuple[str, ...]] = ("kernels",)
 
     def __init__(
         self,
