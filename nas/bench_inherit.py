@@ -133,10 +133,10 @@ def _task(folder: Path, size: int, epochs: int, seed: int) -> Task:
         seed=seed,
         inherit=True,
     )
-    folders = [folder / name for name in ("weights", "checkpoints")]
-    for path in folders:
+    weights, checkpoints = folder / "weights", folder / "checkpoints"
+    for path in (weights, checkpoints):
         path.mkdir(parents=True, exist_ok=True)
-    return Task(study, prepared, *map(str, folders), timed=False)
+    return Task(study, prepared, str(weights), str(checkpoints), timed=False)
 
 
 def _train(

@@ -125,20 +125,20 @@ class Places:
         places = np.full(len(child), -1, dtype=np.intp)
         channels = [self._child.group(label) for label in child.tolist()]
         repeated = {group for group, times in Counter(channels).items() if times > 1}
-        for i in (i for i, group in enumerate(channels) if group in repeated):
+        for i in [i for i, group in enumerate(channels) if group in repeated]:
             for same in self._counterparts(int(child[i])):
                 several = free[self._parent.group(same)]
                 if exact := [place for place in several if parent[place] == same]:
                     several.remove(exact[0])
                     places[i] = exact[0]
                     break
-        for i in np.flatnonzero(places < 0):
+        for i in np.flatnonzero(places < 0).tolist():
             groups = self._groups(channels[i])
             left = next((free[group] for group in groups if free.get(group)), None)
             if left:
                 places[i] = left.pop(0)
         used = set(places.tolist())
-        for i in np.flatnonzero(places < 0):
+        for i in np.flatnonzero(places < 0).tolist():
             if i < len(parent) and i not in used:
                 places[i] = i
         return places

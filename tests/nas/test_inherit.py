@@ -69,7 +69,7 @@ def shapes_of(block: Block, channels: Channels, ndim: int) -> Shapes:
         given = channels
     elif block.role == "ensemble":
         given = channels[:-1]
-    return [(2, c, *[SIDE] * ndim) for c in given]
+    return [(2, c, *[SIDE] * 2, *[2] * (ndim - 2)) for c in given]
 
 
 def drawn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -118,7 +118,7 @@ def changes(block: Block, growth: str, ndim: int) -> list[float]:
         found.append(change(child, parent, pair(child[0], parent[0], "0", "0"), shapes, shapes))
     else:
         for before, after in permutations(block.knobs[growth], 2):
-            if larger(before, after) and len(found) < 8:
+            if larger(before, after) and len(found) < 4:
                 parent = trained(built(block, same, **dims, **{growth: before}))
                 child = built(block, same, **dims, **{growth: after})
                 found.append(change(child, parent, pair(child, parent), shapes, shapes))
