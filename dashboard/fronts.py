@@ -76,6 +76,8 @@ def _front_figure(
     _add(figure, infeasible, x, y, "infeasible", symbol="x-thin-open", color=GREY, size=8)
     stopped = [t for t in trials if t.state == "stopped"]
     _add(figure, stopped, x, y, "stopped", symbol="circle-open", color=SKY, size=8)
+    inherited = [t for t in trials if t.state == "inherited"]
+    _add(figure, inherited, x, y, "inherited", symbol="diamond-open", color=SKY, size=8)
     beaten = [t for t in trained if t.number not in on_front]
     _add(figure, beaten, x, y, "beaten", symbol="circle", color=SKY, size=8)
     _add_step_line(figure, [t for t in trained if t.full_budget], x, y)

@@ -1,5 +1,7 @@
 """The command that measures this machine; its heavy imports live inside."""
 
+from pathlib import Path
+
 import click
 from click.core import ParameterSource
 
@@ -55,6 +57,30 @@ def blocks(block: tuple[str, ...], repeats: int, as_json: bool) -> None:
         echo_json({"rig": rig, "blocks": rows})
     else:
         print_tables(block_table(rows), catalog.rig_text(rig))
+
+
+@bench.command()
+@click.option("--size", default=64, show_default=True, help="Side of the input, pixels.")
+@click.option("--epochs", type=click.IntRange(2), default=24, show_default=True,
+              help="Of the full plan.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of trainings.")
+@click.option("--folder", type=click.Path(path_type=Path), required=True,
+              help="For trainings; the same again goes on.")  # fmt: skip
+@json_option
+def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> None:
+    """Train five children of one network, from scratch and with its weights, on embedded images."""
+    from dataclasses import asdict
+
+    from nas.bench_inherit import bench_inherit, inherit_table
+    from nas.progress import TerminalWatcher
+    from nas.tables import print_tables
+
+    with TerminalWatcher() as watcher:
+        parent, rows = bench_inherit(folder, size, epochs, seed, watcher.preparing)
+    if as_json:
+        echo_json({"parent": parent, "children": [asdict(row) for row in rows]})
+    else:
+        print_tables(inherit_table(parent, rows, epochs))
 
 
 def _bench_baselines(

@@ -35,6 +35,10 @@ def check_plan(study: Study, run: Run, store: Path) -> None:
             "fidelity model foretells a score, so dice or iou must be an objective, got "
             f"{','.join(study.objectives)!r}; use mo-asha or none"
         )
+    if study.inherit and study.fidelity != "none":
+        raise InvalidInput(
+            f"inherit needs fidelity none, which leaves out no candidate, got {study.fidelity!r}"
+        )
     if study.fit not in ("resize", "crop"):
         raise InvalidInput(f"fit must be 'resize' or 'crop', got {study.fit!r}")
     if study.latency_runtime not in RUNTIMES:

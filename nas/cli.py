@@ -94,6 +94,11 @@ def baselines(name: str | None, as_json: bool) -> None:
     help="What runs the networks that are timed.  [default: torch]",
 )  # fmt: skip
 @click.option("--latency-from", help="A file of `nas latency record`: predict that device's times.")
+@click.option(
+    "--inherit",
+    type=click.Choice(["on", "off"]),
+    help="Begin with the weights of the nearest candidate; train the best in full.  [default: off]",
+)
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")
@@ -111,6 +116,7 @@ def search(
     constraint: tuple[str, ...],
     study: str | None,
     no_baselines: bool,
+    inherit: str | None,
     dry_run: bool,
     as_json: bool,
     **flags: Any,
@@ -129,6 +135,7 @@ def search(
         "constraints": constraint or None,
         "name": study,
         "baselines": False if no_baselines else None,
+        "inherit": inherit == "on" if inherit else None,
     }
     options = read_file(file) if file else {}
     options |= {key: value for key, value in flags.items() if value is not None}

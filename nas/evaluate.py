@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from nas.costs import Costs
 from nas.data import Data
 from nas.evaluation import Evaluation, Latency
 from nas.files import replace_file
+from nas.lineage import Parent, gentle, short_epochs
 from nas.recipes import find_recipe
 from nas.slot import DeviceSlot
 from nas.task import Task
 from nas.timing import time_network
 from nas.train import Epoch, Training
 from search_spaces.core.arch import Arch
+from search_spaces.core.network import Network, build
 
 
 class Candidate:
@@ -25,24 +27,40 @@ class Candidate:
         costs: of the arch.
         data: on the study's device.
         latency: if it is known already.
+        parent: whose weights to begin with, in a short plan; None: from scratch, in full.
+
+    Raises:
+        OSError: the parent's weights are gone.
     """
 
     def __init__(
-        self, task: Task, arch: Arch, costs: Costs, data: Data, latency: Latency | None = None
+        self,
+        task: Task,
+        arch: Arch,
+        costs: Costs,
+        data: Data,
+        latency: Latency | None = None,
+        parent: Parent | None = None,
     ) -> None:
         self.task, self.arch, self.costs, self._latency = task, arch, costs, latency
+        self.parent, self._checkpoint = parent, task.checkpoint(arch, parent)
         self.slot = DeviceSlot(data.train.images.device)
+        recipe, epochs, begun = find_recipe(task.study.recipe), task.study.epochs, None
+        if parent:
+            recipe, epochs = gentle(recipe), short_epochs(epochs)
+            begun = _trained(task, parent)
         self.training = Training(
             arch,
             data,
             task.prepared,
-            find_recipe(task.study.recipe),
-            epochs=task.study.epochs,
+            recipe,
+            epochs=epochs,
             seed=task.study.seed_of(arch.key),
             slot=self.slot,
+            parent=begun,
         )
-        if task.checkpoint(arch).exists():
-            self.training.load(task.checkpoint(arch))
+        if self._checkpoint.exists():
+            self.training.load(self._checkpoint)
 
     @property
     def done(self) -> bool:
@@ -57,7 +75,7 @@ class Candidate:
             OSError: the checkpoint could not be written.
         """
         epoch = self.training.run_epoch()
-        self.training.save(self.task.checkpoint(self.arch))
+        self.training.save(self._checkpoint)
         return epoch
 
     def settled_loss(self) -> float:
@@ -84,7 +102,7 @@ class Candidate:
         training, study = self.training, self.task.study
         assert training.best is not None
         latency = self.latency() if self.task.timed else None
-        name = f"{self.task.file_stem(self.arch)}.safetensors"
+        name = f"{self.task.file_stem(self.arch, self.parent)}.safetensors"
         state = {k: v.cpu().contiguous() for k, v in training.best_state.items()}
         replace_file(Path(self.task.weights) / name, save(state))
         return Evaluation(
@@ -103,6 +121,8 @@ class Candidate:
             seed=study.seed_of(self.arch.key),
             weights=name,
             dice_per_class=tuple(training.best.dice_per_class),
+            parent=self.parent.weights if self.parent else "",
+            ancestor_steps=self.parent.lineage_steps if self.parent else 0,
         )
 
     def close(self) -> None:
@@ -110,14 +130,22 @@ class Candidate:
         self.slot.close()
 
 
-def evaluate(task: Task, arch: Arch, costs: Costs, data: Data) -> Evaluation:
+def _trained(task: Task, parent: Parent) -> Network:
+    net = build(parent.arch)
+    net.load_state_dict(load_file(Path(task.weights) / parent.weights))
+    return net
+
+
+def evaluate(
+    task: Task, arch: Arch, costs: Costs, data: Data, parent: Parent | None = None
+) -> Evaluation:
     """Train an arch to the end of its budget in this process and return what was measured.
 
     Raises:
         TrainingFailed: the loss is not finite.
         OSError: a file could not be written.
     """
-    candidate = Candidate(task, arch, costs, data)
+    candidate = Candidate(task, arch, costs, data, parent=parent)
     try:
         while not candidate.done:
             candidate.run_epoch()

@@ -60,6 +60,9 @@ class Evaluation:
         train_seconds: wall time of training and validation.
         seed: of the training.
         weights: name of the file in the store's `weights` folder.
+        parent: that of the network whose weights the training began with, "" if it began anew; an
+            inherited training is none with the full budget.
+        ancestor_steps: optimiser steps behind the parent's weights.
     """
 
     arch_key: str
@@ -77,11 +80,18 @@ class Evaluation:
     seed: int
     weights: str
     dice_per_class: tuple[float, ...] = ()
+    parent: str = ""
+    ancestor_steps: int = 0
 
     @property
     def full_budget(self) -> bool:
-        """Whether the arch was trained to the end of its budget."""
-        return self.epochs >= self.full_epochs
+        """Whether the arch was trained from scratch to the end of its budget."""
+        return self.epochs >= self.full_epochs and not self.parent
+
+    @property
+    def lineage_steps(self) -> int:
+        """Optimiser steps behind the weights."""
+        return self.steps + self.ancestor_steps
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""

@@ -23,6 +23,8 @@ _FACTS = (
     "stride",
     "needs",
     "stride_of",
+    "vanishing",
+    "keeps",
 )  # for the table of blocks alone
 Edit = tuple[int, int, str]  # first and last byte of a span of a line, what stands there instead
 

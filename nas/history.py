@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.pareto import Floats
 
+INHERITED = "inherited"  # attribute of a trial: values of an inherited training, and its lineage
+
 Point = Mapping[str, Any]
 Curve = Callable[[Mapping[str, Any]], Sequence[float]]
 Measured = dict[Hashable, dict[tuple[float, ...], None]]  # distinct values of each key, in order
@@ -57,12 +59,16 @@ class History:
         pending: points of running trials, without those that have results.
         known: keys of all points that were ever proposed or wait for their turn.
         curves: what trainings showed before their end; None where there are no rungs.
+        told: `complete`, and inherited trainings as rows of their own, in order of their trials.
+        lineage: of each row of `told`; see `nas.lineage.lineage`.
     """
 
     complete: Results
     excess: Mapping[str, Results]
     pending: Sequence[Point]
     known: frozenset[Hashable]
+    told: Results
+    lineage: Floats
     curves: Curves | None = None
 
 
@@ -87,6 +93,7 @@ def read_history(
     limits: dict[str, Measured] = {}
     running: dict[Hashable, Point] = {}
     seen: dict[Hashable, Sequence[float]] = {}
+    told: dict[tuple[Hashable, float], dict[tuple[float, ...], None]] = {}
     for trial in study.get_trials(deepcopy=False):
         point = point_of(trial, names)
         if trial.number == number or point is None:
@@ -95,6 +102,10 @@ def read_history(
         points.setdefault(this, point)
         if trial.state == TrialState.COMPLETE:
             values.setdefault(this, {})[tuple(trial.values)] = None
+            told.setdefault((this, 0.0), {})[tuple(trial.values)] = None
+        elif INHERITED in trial.user_attrs:
+            found = trial.user_attrs[INHERITED]
+            told.setdefault((this, found["lineage"]), {})[tuple(found["values"])] = None
         elif trial.state == TrialState.RUNNING:
             running[this] = point
         if curve and np.isfinite(losses := curve(trial.user_attrs)).any():
@@ -106,6 +117,8 @@ def read_history(
         {name: _results(points, found, 1) for name, found in limits.items()},
         [point for this, point in running.items() if this not in values],
         frozenset(points),
+        _results({row: points[row[0]] for row in told}, told, len(study.directions)),
+        np.array([lineage for _, lineage in told], dtype=float),
         _curves(points, values, seen, len(curve({}))) if curve else None,
     )
 
@@ -127,7 +140,7 @@ def _curves(
     return Curves([points[key] for key in keys], losses.reshape(-1, rungs))
 
 
-def _results(points: Mapping[Hashable, Point], found: Measured, columns: int) -> Results:
+def _results(points: Mapping[Any, Point], found: Mapping[Any, Any], columns: int) -> Results:
     means = [np.mean(list(measured), axis=0) for measured in found.values()]
     return Results(
         [points[key] for key in found],

@@ -67,7 +67,7 @@ class KnownCostSampler(PointSampler):
     def propose(self, study: Study, history: History, rng: Generator) -> Codes:
         """Return the candidate with the largest expected gain; at first an even spread of costs."""
         informed = self.problem.earlier is not None
-        seen = len(history.complete.points)
+        seen = len(history.told.points)
         if history.curves is not None and seen >= _FEW:
             seen = len(history.curves.points)
         if seen < (min(self._start, _FEW) if informed else self._start):
@@ -85,7 +85,7 @@ class KnownCostSampler(PointSampler):
         within = self._excess(cost) <= 0
         if within.any():
             codes, cost = codes[within], cost[within]
-        seen = self._book.exact(self.genes.encode([*history.complete.points, *history.pending]))
+        seen = self._book.exact(self.genes.encode([*history.told.points, *history.pending]))
         goal = _gap(cost[:, 0], seen[:, 0])
         return self._first_new(codes, -np.abs(cost[:, 0] - goal), history, None)
 

@@ -1,7 +1,8 @@
 """How trials end: what is written of each, and how many have ended.
 
 Every ending has a state of its own in Optuna's study: COMPLETE for the full budget alone, PRUNED
-for "stopped" and "infeasible", FAIL with a reason. Knows Optuna, not who proposes or trains.
+for "stopped", "inherited" and "infeasible", FAIL with a reason. Knows Optuna, not who proposes or
+trains.
 """
 
 import json
@@ -15,6 +16,8 @@ from optuna.trial import TrialState
 from nas.costs import Costs
 from nas.early_stop import RESUMES
 from nas.evaluation import Evaluation, Latency
+from nas.history import INHERITED
+from nas.lineage import lineage
 from nas.objectives import Limit, Objective
 
 
@@ -65,6 +68,10 @@ class Ledger:
         self._set_constraints(trial, evaluation, evaluation.latency)
         if evaluation.full_budget:
             self._end(trial, TrialState.COMPLETE, state, counts=counts, values=numbers)
+        elif evaluation.parent:
+            told = {"values": numbers, "lineage": lineage(evaluation)}
+            trial.set_user_attr(INHERITED, told)
+            self._end(trial, TrialState.PRUNED, "inherited", self._begun(evaluation), counts=counts)
         else:
             reason = f"it ended after {evaluation.epochs} of {evaluation.full_epochs} epochs"
             self._end(trial, TrialState.PRUNED, "stopped", reason, counts=counts)
@@ -85,6 +92,13 @@ class Ledger:
     def failed(self, trial: OpenTrial, reason: str, *, counts: bool = True) -> None:
         """Tell why there is no measurement."""
         self._end(trial, TrialState.FAIL, "failed", reason, counts=counts)
+
+    def _begun(self, evaluation: Evaluation) -> str:
+        """Return what an inherited training began with and came to."""
+        pairs = ((o.name, o.read(evaluation)) for o in self.objectives)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in pairs)
+        parent = evaluation.parent.partition("-")[0]
+        return f"{values} after {evaluation.epochs} epochs with the weights of arch {parent}"
 
     def _set_constraints(
         self, trial: OpenTrial, costs: Costs | Evaluation, latency: Latency | None

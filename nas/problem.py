@@ -43,6 +43,7 @@ class Problem:
         dear: `cost` is too slow for thousands of points.
         curve: a trial's user attributes -> its validation losses at the rungs of its training, not
             a number where it did not get to; None: there are no rungs.
+        inherits: trials may tell inherited trainings, whose lineage is an input of the models.
         earlier: results of a search of the same space on other data, one column per goal; not a
             number where it lacked one.
     """
@@ -56,6 +57,7 @@ class Problem:
     conditions: Conditions = field(default_factory=dict)
     dear: bool = False
     curve: Curve | None = None
+    inherits: bool = False
     earlier: Results | None = None
 
     def genes(self) -> Genes:

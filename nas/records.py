@@ -8,7 +8,7 @@ from typing import Any
 from nas.evaluation import Evaluation
 from search_spaces.core.arch import Arch
 
-STATES = ("complete", "stopped", "infeasible", "reused", "failed", "running")
+STATES = ("complete", "stopped", "inherited", "infeasible", "reused", "failed", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class Trial:
     Attributes:
         number: counted from 0.
         state: one of `STATES`. "reused" has the values of an equal arch trained before, here or in
-            another study of the store; "stopped" ended before its budget; "infeasible" was never
-            trained.
-        reason: why it is infeasible, stopped or failed; else "".
+            another study of the store; "stopped" ended before its budget; "inherited" began with
+            the weights of another network, in a short plan; "infeasible" was never trained.
+        reason: why it is infeasible, stopped or failed, and what it inherited; else "".
         baseline: name of the published network that the arch is, or None.
         arch: what was proposed; None if the driver died while proposing.
         costs: params, macs, memory_mib, known before training; empty without an arch.
         values: objective name -> value; empty unless complete or reused.
-        evaluation: the measurement; None unless complete, reused or stopped.
+        evaluation: the measurement; None unless complete, reused, stopped or inherited.
     """
 
     number: int

@@ -9,11 +9,12 @@ from rich.table import Table
 import search_spaces
 from nas.forecast import is_timed
 from nas.handle import StudyHandle
+from nas.lineage import short_epochs
 from nas.objectives import Objective
 from nas.plan import Plan
 from nas.prepared import Prepared
 from nas.recipes import find_recipe
-from nas.records import Trial, count_states
+from nas.records import STATES, Trial, count_states
 from nas.render_latency import plan_text
 from nas.rungs import rung_epochs
 from nas.settings import Study
@@ -70,6 +71,7 @@ def plan_table(plan: Plan) -> Table:
         "time limits": ", ".join(f"{n} {s:g} s" for n, s in limits if s is not None) or "none",
         **({"latency": plan_text(study, plan.calibration)} if is_timed(study) else {}),
         "early stopping": _early_stopping(study),
+        "inheritance": _inheritance(study),
         "sampler, seed": f"{study.sampler}{_warm(study)}, {study.seed}",
     }
     return table("Plan", ("setting", "value"), rows.items())
@@ -84,6 +86,15 @@ def _early_stopping(study: Study) -> str:
     if not epochs:
         return "none"
     return f"{study.fidelity}: after epoch {' and '.join(map(str, epochs))} the better half goes on"
+
+
+def _inheritance(study: Study) -> str:
+    if not study.inherit:
+        return "none"
+    return (
+        f"{short_epochs(study.epochs)} epochs with the weights of the nearest network, and in full "
+        "what no full training beats"
+    )
 
 
 def data_lines(study: Study, prepared: Prepared) -> list[str]:
@@ -160,7 +171,7 @@ def status_row(handle: StudyHandle) -> dict[str, Any]:
 
 def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the counts of all studies."""
-    names = ("complete", "stopped", "infeasible", "reused", "failed", "running", "front")
+    names = (*STATES, "front")
     columns = ("study", "space", *(f">{n}" for n in names), "searching")
     cells = (
         (r["study"], r["space"], *(str(r[n]) for n in names), "yes" if r["searching"] else "no")

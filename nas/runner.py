@@ -200,6 +200,7 @@ class ProposalSearcher(Searcher):
             "costs": asdict(proposal.costs),
             "latency": proposal.latency.to_json() if proposal.latency else None,
             "known": proposal.known.evaluation.to_json() if proposal.known else None,
+            "parent": proposal.parent.to_json() if proposal.parent else None,
             "rungs": self.driver.early_stop.ahead(proposal.trial),
             "timeout": self.run.trial_timeout,
             "hang_file": str(self._hang_file(proposal)),
@@ -226,14 +227,14 @@ class ProposalSearcher(Searcher):
         evaluation = Evaluation.from_json(json.loads(result["evaluation"]))
         work = {key: result[key] for key in ("worker", "began", "ended")}
         self.driver.record(proposal, evaluation, work)
-        self.task.checkpoint(proposal.arch).unlink(missing_ok=True)
+        self.task.checkpoint(proposal.arch, proposal.parent).unlink(missing_ok=True)
 
     def _retry_or_fail(self, proposal: Proposal, reason: str, *, retry: bool) -> None:
         if retry and self._attempts[proposal.number] < _ATTEMPTS:
             self._again.append(proposal)
         else:
             self.driver.fail(proposal, reason)
-            self.task.checkpoint(proposal.arch).unlink(missing_ok=True)
+            self.task.checkpoint(proposal.arch, proposal.parent).unlink(missing_ok=True)
 
     def _why_dead(self, proposal: Proposal) -> str:
         path = self._hang_file(proposal)

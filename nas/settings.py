@@ -37,6 +37,8 @@ class Study:
         warm_start: an earlier study of the store, of the same space, that the sampler learns from;
             "": none.
         fidelity: who is stopped before the end of the budget; one of `nas.rungs.FIDELITIES`.
+        inherit: whether candidates begin with the weights of the nearest one, in a short plan, and
+            only those that then look like the front are trained in full; see `nas.lineage`.
         baselines: whether the published networks are the first trials.
         latency_threads: threads of a latency measurement on a CPU.
         latency_runtime: what runs the networks that are timed: "torch" on `device`, or
@@ -63,6 +65,7 @@ class Study:
     sampler: str = "known-cost"
     warm_start: str = ""
     fidelity: str = "none"
+    inherit: bool = False
     baselines: bool = True
     latency_threads: int = 1
     latency_runtime: str = "torch"

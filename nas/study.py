@@ -14,6 +14,7 @@ from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 import search_spaces
+from nas.ancestors import Ancestors
 from nas.ceiling import two_seeds
 from nas.costs import Costs, measure_costs
 from nas.curve_gain import CurveGain
@@ -24,6 +25,7 @@ from nas.evaluation import Evaluation, Latency
 from nas.forecast import Forecast, is_timed
 from nas.handle import StudyHandle
 from nas.ledger import Ledger, broken_limit
+from nas.lineage import Parent
 from nas.objectives import find_objectives, parse_limit
 from nas.opening import load_or_create
 from nas.pretrained import Published
@@ -50,6 +52,7 @@ class Proposal:
         costs: of the arch.
         latency: of the arch on this rig, if it was measured before.
         known: an earlier training of the same arch, recipe and seed, which lacks only the latency.
+        parent: whose weights to begin with, in a short plan; None: from scratch, in full.
     """
 
     trial: OpenTrial
@@ -57,6 +60,7 @@ class Proposal:
     costs: Costs
     latency: Latency | None
     known: Known | None
+    parent: Parent | None = None
 
     @property
     def number(self) -> int:
@@ -118,6 +122,7 @@ class StudyDriver:
             ceiling=partial(two_seeds, store, study.name),
             say=self.ledger.lines.append,
         )
+        self.ancestors = Ancestors(self.optuna_study, study, store, objectives)
         self.proposals = self.ledger.ended
         # arch key -> its twins, which wait for its end
         self._in_training: dict[str, list[OpenTrial]] = {}
@@ -165,7 +170,8 @@ class StudyDriver:
         if evaluation.latency and not evaluation.latency.predicted:
             self.store.add_latency(evaluation.arch_key, self.study.size, evaluation.latency)
         if proposal.known is None:
-            self.store.add_evaluation(evaluation, self.recipe_key, self.study.name, proposal.number)
+            key = proposal.parent.key(self.recipe_key) if proposal.parent else self.recipe_key
+            self.store.add_evaluation(evaluation, key, self.study.name, proposal.number)
         proposal.trial.set_user_attr("work", dict(work))
         self._tell(proposal.trial, evaluation, proposal.known)
         for twin in self._in_training.pop(proposal.arch.key):
@@ -214,6 +220,7 @@ class StudyDriver:
             StudyHandle(self.store, name) if name else None,
             curve_reader(self._rungs),
             self.forecast,
+            self.study.inherit,
         )
 
     def _enqueue_baselines(self) -> None:
@@ -257,7 +264,11 @@ class StudyDriver:
         if broken_limit(self.limits, costs, told):
             self.ledger.infeasible(trial, costs, told)
             return None
-        found = self.store.evaluation(arch.key, self.recipe_key)
+        found, parent = self.store.evaluation(arch.key, self.recipe_key), None
+        if not found and arch.key not in self._in_training:
+            parent = self.ancestors.parent(trial, arch)
+        if parent:
+            found = self.store.evaluation(arch.key, parent.key(self.recipe_key))
         if found and (latency or not self.timed):
             self._tell(trial, replace(found.evaluation, latency=latency), found)
             return None
@@ -268,15 +279,16 @@ class StudyDriver:
             self._in_training[arch.key].append(trial)
             return None
         self._in_training[arch.key] = []
-        return Proposal(trial, arch, costs, latency, found)
+        return Proposal(trial, arch, costs, latency, found, parent)
 
     def _tell(self, trial: OpenTrial, evaluation: Evaluation, known: Known | None) -> None:
         """Tell an evaluation; the known one is the trial's own if a driver died before telling."""
         here = known is not None and known.study == self.study.name
-        if known is None or (here and known.trial == trial.number):
-            self.ledger.trained(trial, evaluation)
-        else:
-            self.ledger.trained(trial, evaluation, "reused", counts=not here)
+        own = known is None or (here and known.trial == trial.number)
+        counts = own or not here
+        if evaluation.parent:
+            counts = self.ancestors.counts(trial, evaluation) and counts
+        self.ledger.trained(trial, evaluation, "complete" if own else "reused", counts=counts)
 
     def _costs(self, arch: Arch) -> Costs:
         costs = self.store.costs(arch.key, self.study.size)

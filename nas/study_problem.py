@@ -40,6 +40,7 @@ def study_problem(
     earlier: StudyHandle | None = None,
     curve: Curve | None = None,
     forecast: Forecast | None = None,
+    inherits: bool = False,
 ) -> Problem:
     """Return what a study searches.
 
@@ -54,6 +55,7 @@ def study_problem(
         curve: see `nas.problem.Problem`.
         forecast: predicts latency, which then counts as exact; a limit on it is kept up to the
             error of predictions, and learned beyond where latency is measured all the same.
+        inherits: whether trials may be inherited trainings.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
     table = CostTable(size)
@@ -98,6 +100,7 @@ def study_problem(
         conditions=_conditions(space.name),
         dear=True,
         curve=curve,
+        inherits=inherits,
         earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from nas.lineage import Parent
 from nas.prepared import Prepared
 from nas.settings import Study
 from search_spaces.core.arch import Arch
@@ -43,10 +44,11 @@ class Task:
         study, prepared = Study.from_json(data["study"]), Prepared.from_json(data["prepared"])
         return cls(study, prepared, data["weights"], data["checkpoints"], data["timed"])
 
-    def file_stem(self, arch: Arch) -> str:
-        """Return the name under which an arch's files are kept."""
-        return f"{arch.key}-{self.study.recipe_key(self.prepared.fingerprint)}"
+    def file_stem(self, arch: Arch, parent: Parent | None = None) -> str:
+        """Return the name under which the files of an arch, or of an heir, are kept."""
+        key = self.study.recipe_key(self.prepared.fingerprint)
+        return f"{arch.key}-{parent.key(key) if parent else key}"
 
-    def checkpoint(self, arch: Arch) -> Path:
+    def checkpoint(self, arch: Arch, parent: Parent | None = None) -> Path:
         """Return where the last epoch of an unfinished training is kept."""
-        return Path(self.checkpoints) / f"{self.file_stem(arch)}.pt"
+        return Path(self.checkpoints) / f"{self.file_stem(arch, parent)}.pt"

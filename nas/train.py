@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
+from nas.inherit import inherit
 from nas.latency import memory_format
 from nas.losses import LOSSES
 from nas.pretrained import load_published
@@ -27,7 +28,7 @@ from nas.score import Scores, score
 from nas.slot import DeviceSlot
 from nas.task import TrainingFailed
 from search_spaces.core.arch import Arch
-from search_spaces.core.network import build
+from search_spaces.core.network import Network, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Training:
         epochs: the full budget.
         seed: decides initial weights, order and augmentation.
         slot: of the device; held for one step at a time.
+        parent: a network whose weights to begin with, on the CPU.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Training:
         epochs: int,
         seed: int,
         slot: DeviceSlot,
+        parent: Network | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.data, self.prepared, self.recipe, self.slot = data, prepared, recipe, slot
@@ -76,6 +79,8 @@ class Training:
         self.memory_format = memory_format(self.device, arch.ndim)
         self.net = build(arch)
         load_published(self.net, arch)
+        if parent is not None:
+            inherit(self.net, parent, arch.in_channels)
         self.net.to(self.device).to(memory_format=self.memory_format)
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(

@@ -15,6 +15,7 @@ from nas.costs import Costs
 from nas.data import Data, open_data
 from nas.evaluation import Evaluation, Latency
 from nas.files import is_disk_full
+from nas.lineage import Parent
 from nas.objectives import parse_limit
 from nas.task import Task, TrainingFailed
 from search_spaces.core.arch import Arch
@@ -28,7 +29,7 @@ _REPORT_SECONDS = 5.0
 class Worker(tune.Trainable):
     """Trains the candidates that the driver sends, one after the other in one process.
 
-    The config holds `task`, `arch`, `costs`, `latency`, `known`, `rungs`, `timeout` and
+    The config holds `task`, `arch`, `costs`, `latency`, `known`, `parent`, `rungs`, `timeout` and
     `hang_file`, all plain data. Nested results travel as JSON text, because Tune flattens
     dictionaries. After the epoch of a rung the driver decides whether the candidate goes on.
     """
@@ -115,7 +116,8 @@ class Worker(tune.Trainable):
         latency = Latency.from_json(config["latency"]) if config["latency"] else None
         data = self._open(task)
         costs = Costs(**config["costs"])
-        return Candidate(task, Arch.from_json(config["arch"]), costs, data, latency)
+        parent = Parent.from_json(config["parent"]) if config["parent"] else None
+        return Candidate(task, Arch.from_json(config["arch"]), costs, data, latency, parent)
 
     def _open(self, task: Task) -> Data:
         """Keep the images on the device between the candidates of a study."""

@@ -64,9 +64,10 @@ class Worth:
     ) -> None:
         self._problem, self._genes, self._book = problem, genes, book
         self._signs, self._memory = signs, memory
-        done = history.complete
+        done = history.told
         codes, waiting = genes.encode(done.points), genes.encode(history.pending)
-        inputs, pending = (self._inputs(c, book.exact(c)) for c in (codes, waiting))
+        inputs = self._inputs(codes, book.exact(codes), history.lineage)
+        pending = self._inputs(waiting, book.exact(waiting))
         self._costs = [book.names.index(goal.cost) if goal.cost else None for goal in problem.goals]
         self._models: dict[int, Model | Informed] = {}
         self._warps: list[Warp | None] = [None] * len(signs)
@@ -79,7 +80,7 @@ class Worth:
         self._limits = [
             limit for name in problem.measured_limits if (limit := self._limit(name, history))
         ]
-        every = np.vstack([codes, waiting])
+        every = np.vstack([genes.encode(history.complete.points), waiting])
         losses, _ = self._losses(every, book.exact(every))
         for i, warp in enumerate(self._warps):
             losses[:, i] = losses[:, i] if warp is None else warp.value(losses[:, i])
@@ -117,8 +118,13 @@ class Worth:
                 corner[i] = self._signs[i] * np.log(self._problem.limits[goal.cost])
         return np.asarray(corner)
 
-    def _inputs(self, codes: Codes, cost: Floats) -> Inputs:
-        return to_inputs(self._genes, codes, cost)
+    def _inputs(self, codes: Codes, cost: Floats, lineage: Floats | None = None) -> Inputs:
+        """Return points as processes see them, trained from scratch if they have no lineage."""
+        inputs = to_inputs(self._genes, codes, cost)
+        if not self._problem.inherits:
+            return inputs
+        column = np.zeros(len(codes)) if lineage is None else lineage
+        return Inputs(inputs.codes, np.column_stack([inputs.costs, column]))
 
     def _limit(self, name: str, history: History) -> Surrogate | None:
         """Return a model of log(value / limit), None while too little was measured."""

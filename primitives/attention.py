@@ -40,6 +40,7 @@ class ChannelAttention(nn.Module):
 
     knobs: ClassVar[Knobs] = {"ratio": (16, 8, 4)}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, channels: int, *, ratio: int = 16, ndim: int = 2) -> None:
         super().__init__()
@@ -78,6 +79,7 @@ class SpatialAttention(nn.Module):
 
     knobs: ClassVar[Knobs] = {"kernel": (7, 3, 11)}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("kernel",)
 
     def __init__(self, channels: int, *, kernel: int = 7, ndim: int = 2) -> None:
         super().__init__()

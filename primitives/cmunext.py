@@ -66,6 +66,7 @@ class CMUNeXtStage(nn.Module):
         "expansion": (4, 1, 2, 3),
     }
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width", "kernel", "expansion")
 
     def __init__(
         self,

@@ -132,6 +132,7 @@ class Conv(nn.Module):
     """
 
     knobs: ClassVar[Knobs] = {"kernel": (3, 1)}
+    keeps: ClassVar[tuple[str, ...]] = ("width", "kernel")
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 3) -> None:
         super().__init__()
@@ -258,6 +259,7 @@ class LinearHead(nn.Module):
     """
 
     stride: ClassVar[int] = 2
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__()

@@ -72,6 +72,7 @@ class GroupedAttentionGate(nn.Module):
 
     knobs: ClassVar[Knobs] = {"kernel": (3, 5)}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width", "kernel")
 
     def __init__(
         self, in_channels: int, skip_channels: int, *, kernel: int = 3, ndim: int = 2
@@ -102,6 +103,7 @@ class AttentionGate(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, skip_channels: int, *, ndim: int = 2) -> None:
         super().__init__()
@@ -131,6 +133,7 @@ class ConcatenatedAttentionGate(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, skip_channels: int, *, ndim: int = 2) -> None:
         super().__init__()
@@ -215,6 +218,7 @@ class ConcatProject(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, skip_channels: int, *, ndim: int = 2) -> None:
         super().__init__()

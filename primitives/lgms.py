@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Given, Knobs, block, same
+from primitives.core.contract import Given, Knobs, Vanishing, block, same
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, conv_bn, depthwise_conv, make_norm, parse_kernels
 
@@ -41,6 +41,8 @@ class LocalBlock(nn.Module):
     Raises:
         InvalidInput: there are fewer channels than kernels.
     """
+
+    vanishing: ClassVar[Vanishing] = {"": ("restore.1.*",)}
 
     def __init__(self, channels: int, kernels: tuple[int, ...], ndim: int) -> None:
         super().__init__()
@@ -93,6 +95,7 @@ class LocalMultiScale(nn.Module):
         "repeats": (1, 2, 3),
     }
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("kernels",)
 
     def __init__(
         self,
@@ -151,6 +154,8 @@ class SparseTransformer(nn.Module):
 
     Shape: (N, channels, *sides) -> (N, channels, *sides), sides divisible by `patch`
     """
+
+    vanishing: ClassVar[Vanishing] = {"parts.*": ("project.*", "3.*")}  # attention, perceptron
 
     def __init__(
         self, channels: int, *, depth: int, heads: int, head_width: int, hidden: int, patch: int
@@ -246,6 +251,7 @@ class GlobalMultiScale(nn.Module):
     }
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
     multiple_knob: ClassVar[str] = "patch"
+    keeps: ClassVar[tuple[str, ...]] = ("depth", "mlp")
 
     def __init__(
         self,
@@ -325,6 +331,7 @@ class ConcatFusion(nn.Module):
 
     knobs: ClassVar[Knobs] = {"expansion": (4, 2)}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width", "expansion")
 
     def __init__(
         self, in_channels: int, skip_channels: int, *, expansion: int = 4, ndim: int = 2

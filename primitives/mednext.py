@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Given, Knobs, block, first, without
+from primitives.core.contract import Given, Knobs, Vanishing, block, first, without
 from primitives.core.layers import (
     ChannelNorm,
     check_choice,
@@ -120,6 +120,8 @@ class ScaleMixing(nn.Module):
     Shape: (N, channels, H, W) -> (N, channels, H, W)
     """
 
+    vanishing: ClassVar[Vanishing] = {"branches.*": ("1.weight", "join.weight")}  # strips, axes
+
     def __init__(
         self, channels: int, kernels: tuple[int, ...], *, axis: str, side: int, fuse: str
     ) -> None:
@@ -193,6 +195,10 @@ class MedBlock(nn.Module):
         "ffn_kernel": (3, 5, 0),
         "ffn_ratio": (1, 2, 4),
     }
+    vanishing: ClassVar[Vanishing] = {  # last layers: two mixers or attention, two perceptrons
+        "parts.*": ("1.leave.weight", "1.weight", "1.2.weight", "1.3.weight")
+    }
+    keeps: ClassVar[tuple[str, ...]] = ("blocks", "kernels", "ffn_ratio")
 
     def __init__(
         self,
@@ -249,6 +255,7 @@ class MedStem(nn.Module):
     """
 
     stride: ClassVar[int] = 4
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -304,6 +311,8 @@ class StridedConv(nn.Module):
     Shape: (N, in_channels, H, W) -> (N, out_channels, H/2, W/2)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(*conv_bn(in_channels, out_channels, 3, stride=2))
@@ -325,6 +334,7 @@ class TransposedHead(nn.Module):
     """
 
     stride: ClassVar[int] = 2
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__()

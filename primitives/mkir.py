@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
-from primitives.core.contract import Given, Knobs, block, without
+from primitives.core.contract import Given, Knobs, Vanishing, block, without
 from primitives.core.errors import InvalidInput
 from primitives.core.layers import CONV, channel_shuffle, conv_bn, make_activation, parse_kernels
 
@@ -38,6 +38,8 @@ class MultiKernelDepthwise(nn.Module):
 
     Shape: (N, channels, *sides) -> (N, channels * (len(kernels) if concat else 1), *sides)
     """
+
+    vanishing: ClassVar[Vanishing] = {"branches.*": ("weight", "1.*")}  # bare, or with its norm
 
     def __init__(
         self,
@@ -103,6 +105,8 @@ class MultiKernelInvertedResidual(nn.Module):
         "branch_norm": (True, False),
     }
     added_knobs: ClassVar[tuple[str, ...]] = ("branch_norm",)
+    vanishing: ClassVar[Vanishing] = {"": ("project.1.*",)}
+    keeps: ClassVar[tuple[str, ...]] = ("width", "blocks", "kernels", "expansion")
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
 
     def __init__(

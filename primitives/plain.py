@@ -84,6 +84,7 @@ class ConvStem(nn.Module):
 
     knobs: ClassVar[Knobs] = {"norm": ("batch", "instance")}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, width: int, *, norm: str = "batch", ndim: int = 2) -> None:
         super().__init__()
@@ -208,6 +209,7 @@ class LinearConv(nn.Module):
 
     knobs: ClassVar[Knobs] = {"norm": ("batch", "instance")}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(
         self, in_channels: int, out_channels: int, *, norm: str = "batch", ndim: int = 2
@@ -237,6 +239,7 @@ class NearestConv(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int, *, ndim: int = 2) -> None:
         super().__init__()
@@ -261,6 +264,7 @@ class Transposed(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int, *, ndim: int = 2) -> None:
         super().__init__()
@@ -293,6 +297,7 @@ class DoubleConv(nn.Module):
 
     knobs: ClassVar[Knobs] = {"between": ("out", "in")}
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(
         self, in_channels: int, out_channels: int, *, between: str = "out", ndim: int = 2
@@ -326,6 +331,7 @@ class PointwiseHead(nn.Module):
     """
 
     ndims: ClassVar[tuple[int, ...]] = (2, 3)
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, classes: int, *, ndim: int = 2) -> None:
         super().__init__()

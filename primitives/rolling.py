@@ -158,6 +158,7 @@ class ConvLinear(nn.Module):
     """
 
     knobs: ClassVar[Knobs] = {"convs": (1, 2)}
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int, *, convs: int = 1) -> None:
         super().__init__()

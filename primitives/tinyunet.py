@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from primitives.core.contract import Given, Knobs, block, first
+from primitives.core.contract import Given, Knobs, Vanishing, block, first
 from primitives.core.errors import InvalidInput
 
 _BRANCHES = 8
@@ -48,6 +48,8 @@ class CascadeMultiReceptiveFields(nn.Module):
     """
 
     knobs: ClassVar[Knobs] = {"kernel": (3, 5)}
+    vanishing: ClassVar[Vanishing] = {"": ("restore.1.*",)}
+    keeps: ClassVar[tuple[str, ...]] = ("width", "blocks", "kernel")
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 3) -> None:
         super().__init__()

@@ -41,6 +41,8 @@ class ReflectStem(nn.Module):
     Shape: (N, in_channels, H, W) -> (N, width / 2, H, W)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
+
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.out_channels = max(1, width // 2)
@@ -90,6 +92,7 @@ class InvertedDepthwise(nn.Module):
         "shortcut": ("conv", "none", "identity"),
         "filter": ("ds", "plain"),
     }
+    keeps: ClassVar[tuple[str, ...]] = ("width", "kernel", "expansion")
 
     def __init__(
         self,
@@ -252,6 +255,7 @@ class LFWFPerceptron(nn.Module):
         "embedding": (False, True),
         "mlp": (4, 1, 2, 3),
     }
+    keeps: ClassVar[tuple[str, ...]] = ("mlp",)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn, ones
 
-from primitives.core.contract import block, first
+from primitives.core.contract import Vanishing, block, first
 from primitives.core.layers import conv_bn, upsample
 
 
@@ -27,6 +27,7 @@ class ResidualStem(nn.Module):
     """
 
     stride: ClassVar[int] = 2
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -66,6 +67,9 @@ class Residual(BasicBlock):
     Shape: (N, in_channels, H, W) -> (N, out_channels, H, W)
     """
 
+    vanishing: ClassVar[Vanishing] = {"": ("layers.4.*",)}  # what follows a ReLU is not negative
+    keeps: ClassVar[tuple[str, ...]] = ("width", "blocks")
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
@@ -80,6 +84,8 @@ class ResidualDown(BasicBlock):
 
     Shape: (N, in_channels, H, W) -> (N, out_channels, H/2, W/2)
     """
+
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 2)
@@ -116,6 +122,8 @@ class BottleneckConv(nn.Module):
 
     Shape: (N, in_channels, H, W) -> (N, out_channels, H, W)
     """
+
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -187,6 +195,7 @@ class WeightedHeads(nn.Module):
     """
 
     stride: ClassVar[int] = 2
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, *others: int) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class ConvNorm(nn.Module):
     """
 
     knobs: ClassVar[Knobs] = {"norm": (True, False)}
+    keeps: ClassVar[tuple[str, ...]] = ("width",)
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: bool = True) -> None:
         super().__init__()

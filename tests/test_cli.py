@@ -78,7 +78,7 @@ def test_no_arguments_show_the_help() -> None:
 def test_status_counts_the_trials_by_state(inside: None) -> None:
     (row,) = run_json("status read")
     assert row["study"] == "demo"
-    states = ("complete", "stopped", "infeasible", "reused", "failed", "running")
+    states = ("complete", "stopped", "inherited", "infeasible", "reused", "failed", "running")
     counts = {state: row[state] for state in states}
     assert sum(counts.values()) == 12
     assert {k: counts[k] for k in ("stopped", "reused", "failed", "running")} == {

@@ -55,6 +55,10 @@ MISUSES = {
     f"{OBJECTIVES}, got 'dise'; did you mean 'dice'?",
     "search --space ultralight --objective dice, --constraint none": "objective must be one of "
     f"{OBJECTIVES}, got ''",
+    "search --space ultralight --objective dice --inherit on --fidelity mo-asha": "inherit needs "
+    "fidelity none, which leaves out no candidate, got 'mo-asha'",
+    "search --space ultralight --objective dice --inherit yes": "invalid value for '--inherit': "
+    "'yes' is not one of 'on', 'off'; see `nas search --help`",
     "search --space ultralight --objective dice,dice": "objectives must differ, got 'dice,dice'",
     "search --space ultralight --objective dice,iou,params,macs,flops": "a study has one to four "
     "objectives, got 5: 'dice,iou,params,macs,flops'",

@@ -28,6 +28,13 @@ A block whose knobs can lose their effect is registered with a function `used` t
 knobs that have one, so that equal networks get equal keys. One that does not take all channels, or
 does not end with its last argument's, is registered with a function `leaves` that says so without
 building it, so that a space can tell what fits a place.
+
+A network can start with the weights of another one (`nas.inherit`). A module with parts whose
+results are added to what is there says in `vanishing` how they begin without an effect: part (""
+itself, "NAME.*" each member of a list, which are then interchangeable) -> names of the part's
+parameters whose zero makes it add nothing. A block lists in `keeps` what may grow in the copy
+without a change of the function on the channels that were there: "width" of input and output,
+"blocks" in a stage, and knobs by name. One that cannot promise anything says nothing.
 """
 
 import importlib
@@ -45,6 +52,7 @@ Value = int | float | bool | str
 Knobs = Mapping[str, tuple[Value, ...]]
 Given = Mapping[str, Value]  # knob -> its value
 Used = Callable[..., Given]  # (knobs, *channels) -> those with an effect
+Vanishing = Mapping[str, tuple[str, ...]]  # part -> patterns of its parameters
 Leaves = Callable[..., int]  # (knobs, *channels) -> channels of the output, 0 if it refuses them
 
 M = TypeVar("M", bound=nn.Module)

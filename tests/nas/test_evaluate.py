@@ -12,6 +12,7 @@ from nas import evaluate as evaluate_module
 from nas.data import Data, DataSpec, Prepared, open_data, prepare
 from nas.evaluate import Candidate, evaluate
 from nas.evaluation import Evaluation
+from nas.lineage import Parent, short_epochs
 from nas.losses import LOSSES
 from nas.recipes import RECIPES, find_recipe
 from nas.score import score
@@ -181,3 +182,86 @@ def test_an_evaluation_of_an_older_version_has_no_dice_per_class() -> None:
     assert Evaluation.from_json(stored) == made
     del stored["dice_per_class"]
     assert Evaluation.from_json(stored) == replace(made, dice_per_class=())
+
+
+def parent_in(task: Task, data: Data) -> Parent:
+    """Return the arch, trained in full; its statistics and weights are its own."""
+    found = evaluate(task, ARCH, costs_of(ARCH), data)
+    return Parent(ARCH, found.weights, found.lineage_steps)
+
+
+HEIR = replace(decode(point(4, depth=2)), in_channels=1)
+
+
+def test_an_heir_begins_with_the_function_of_its_parent(
+    tmp_path: Path, prepared: Prepared, data: Data
+) -> None:
+    task = task_in(tmp_path, prepared)
+    parent = parent_in(task, data)
+    candidate = Candidate(task, HEIR, costs_of(HEIR), data, parent=parent)
+    net = build(ARCH)
+    net.load_state_dict(load_file(Path(task.weights) / parent.weights))
+    x = data.val.images[:, :1].float() / 255
+    with torch.no_grad():
+        old, new = net.eval()(x), candidate.training.net.eval()(x)
+    torch.testing.assert_close(new, old, rtol=0, atol=1e-5)
+    candidate.close()
+
+
+def test_an_heir_has_a_third_of_the_plan_and_never_the_full_budget(
+    tmp_path: Path, prepared: Prepared, data: Data
+) -> None:
+    task = task_in(tmp_path, prepared)
+    parent = parent_in(task, data)
+    found = evaluate(task, HEIR, costs_of(HEIR), data, parent)
+    assert (found.epochs, found.full_epochs, found.full_budget) == (1, EPOCHS, False)
+    assert found.steps == RECIPES["ultralight"].steps_per_epoch(len(data.train))
+    assert found.lineage_steps == 3 * found.steps  # two epochs of the parent, one of its own
+    assert found.parent == parent.weights
+    stored = json.loads(json.dumps(found.to_json()))
+    assert Evaluation.from_json(stored) == found
+    full = evaluate(task, HEIR, costs_of(HEIR), data)
+    assert full.full_budget
+    assert full.weights != found.weights
+    assert len(list(Path(task.weights).iterdir())) == 3
+
+
+def test_the_peak_rate_of_an_heir_is_a_third(
+    tmp_path: Path, prepared: Prepared, data: Data
+) -> None:
+    task = task_in(tmp_path, prepared)
+    parents = (None, parent_in(task, data))
+    rates = []
+    for parent in parents:
+        candidate = Candidate(task, HEIR, costs_of(HEIR), data, parent=parent)
+        rates.append(candidate.training.optimizer.param_groups[0]["lr"])
+        candidate.close()
+    assert rates[1] == pytest.approx(rates[0] / 3)
+    assert [short_epochs(n) for n in (1, 2, 3, 12, 40)] == [1, 1, 1, 4, 14]
+
+
+def test_an_heir_cut_in_two_ends_as_one_in_one_piece(
+    tmp_path: Path, prepared: Prepared, data: Data
+) -> None:
+    tasks = [task_in(tmp_path / name, prepared) for name in ("whole", "cut")]
+    tasks = [replace(task, study=replace(task.study, epochs=4)) for task in tasks]
+    parents = [parent_in(task, data) for task in tasks]
+    expected = evaluate(tasks[0], HEIR, costs_of(HEIR), data, parents[0])
+    assert expected.epochs == 2
+    for epochs in (0, 1):  # killed before its first epoch, and after it
+        first = Candidate(tasks[1], HEIR, costs_of(HEIR), data, parent=parents[1])
+        for _ in range(epochs):
+            first.run_epoch()
+        first.close()
+    torch.manual_seed(9)
+    found = evaluate(tasks[1], HEIR, costs_of(HEIR), open_data(prepared, CPU), parents[1])
+    assert replace(found, train_seconds=0.0) == replace(expected, train_seconds=0.0)
+    files = [load_file(Path(task.weights) / expected.weights) for task in tasks]
+    assert equal(*files)
+
+
+def test_a_parent_survives_json() -> None:
+    parent = Parent(ARCH, "a.safetensors", 60)
+    assert Parent.from_json(json.loads(json.dumps(parent.to_json()))) == parent
+    keys = {parent.key("r"), parent.key("s"), replace(parent, weights="b").key("r")}
+    assert len(keys) == 3
