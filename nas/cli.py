@@ -89,16 +89,13 @@ def baselines(name: str | None, as_json: bool) -> None:
 )
 @click.option("--warm-start", metavar="STUDY", help="An earlier study of the space to learn from.")
 @click.option("--fidelity", help="Stop weak trials early: none, mo-asha or model.  [default: none]")
-@click.option(
-    "--runtime", "latency_runtime", type=click.Choice(["torch", "onnxruntime"]),
-    help="What runs the networks that are timed.  [default: torch]",
+@click.option("--runtime", "latency_runtime", type=click.Choice(["torch", "onnxruntime"]),
+              help="What runs the networks that are timed.  [default: torch]",
 )  # fmt: skip
 @click.option("--latency-from", help="A file of `nas latency record`: predict that device's times.")
-@click.option(
-    "--inherit",
-    type=click.Choice(["on", "off"]),
-    help="Begin with the weights of the nearest candidate; train the best in full.  [default: off]",
-)
+@click.option("--inherit", type=click.Choice(["on", "off"]),
+              help="Begin with the nearest network's weights, a third as long.  [default: off]",
+)  # fmt: skip
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--study", help="Name of the study.  [default: SPACE-DATA]")
 @click.option("--store", help="Folder of the store.  [default: nas-store]")
