@@ -20,7 +20,7 @@ from nas.costs import Costs
 from nas.history import Curve
 from nas.objectives import OBJECTIVES, Objective
 from nas.pareto import Floats
-from nas.rungs import ENOUGH, better_half, foresight, quota, ranked
+from nas.rungs import ENOUGH, better_half, foresight, quota
 
 RUNGS = "rungs"  # attribute of a trial: epoch -> [loss, verdict]
 RESUMES = "resumes"  # attribute of a trial: number of the one that was stopped
@@ -135,24 +135,14 @@ class EarlyStop:
         compared = [t for t in here if _verdict(t, epoch) != "free"]
         room = quota(len(compared)) - sum(_verdict(t, epoch) == "on" for t in compared)
         waiting = [t for t in here if t.number == new or _is_paused(t, epoch)]
-        if self._gains is not None:
-            return self._best_first(waiting, epoch, here)[: max(0, room)]
+        full = sum(t.state == TrialState.COMPLETE for t in here)
+        if self._gains is not None and full >= ENOUGH:
+            order = np.argsort(-np.asarray(self._gains(waiting)), kind="stable")
+            return [waiting[row] for row in order[: max(0, room)]]
         better = [here[row] for row in better_half(self._losses(here, epoch))]
         own = [t for t in better if t.number == new]
         others = [t for t in better if t.number != new and _is_paused(t, epoch)]
         return [*own, *others[: max(0, room - len(own))]]
-
-    def _best_first(
-        self, waiting: Sequence[FrozenTrial], epoch: int, here: Sequence[FrozenTrial]
-    ) -> list[FrozenTrial]:
-        """Order by gain; by fronts and gaps among all that are here while there is no model."""
-        assert self._gains is not None
-        if sum(t.state == TrialState.COMPLETE for t in here) >= ENOUGH:
-            gains = np.asarray(self._gains(waiting))
-            return [waiting[row] for row in np.argsort(-gains, kind="stable")]
-        numbers = {t.number for t in waiting}
-        order = ranked(self._losses(here, epoch))
-        return [here[row] for row in order if here[row].number in numbers]
 
     def _resume(self, paused: FrozenTrial, epoch: int) -> None:
         """Enqueue a trial for its candidate; it waits in the study, so no kill can lose it."""

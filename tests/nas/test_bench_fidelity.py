@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
 from nas.bench_search import _codes, _play, bench_samplers, replay
 from nas.early_stop import RESUMES, RUNGS
-from nas.rungs import quota
+from nas.rungs import ENOUGH, quota
 from nas.synthetic import Instance
 
 BUDGET = 14
@@ -42,8 +42,10 @@ def test_one_in_two_goes_on_at_each_rung(played: tuple[optuna.Study, Trainings, 
         compared = [verdict for verdict in verdicts if verdict != "free"]
         assert compared.count("on") >= quota(len(compared)) - 1
         assert compared.count("stopped") > 0
-        if rule == "model":  # the other lets everybody go on who is better than half of the past
-            assert compared.count("on") <= quota(len(compared))
+        # Later ones are better than half of the past, so "mo-asha" lets more go on; at first it
+        # decides for "model" as well, which then makes up for it.
+        if rule == "model":
+            assert compared.count("on") <= quota(len(compared)) + ENOUGH / 2
 
 
 def test_the_clock_counts_every_epoch_once(played: tuple[optuna.Study, Trainings, str]) -> None:
