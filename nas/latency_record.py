@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from nas.latency import describe_rig
-from nas.on_device import load_average, median_interval
+from nas.on_device import ROUNDS, load_average, sum_up
 from nas.operators import Operator
 from nas.slot import DeviceSlot
 from nas.stopwatch import Times, torch_times
@@ -41,9 +41,8 @@ class Probe:
         space: it is of.
         arch: what it is.
         fitted: whether a model is fitted to it; else it tells the model's accuracy.
-        ms: median of its forward passes.
-        low_ms: lower end of the 95 % interval of the median.
-        high_ms: upper end.
+        ms: least of the rounds' medians of its forward passes, since other work only adds time.
+        slowest_ms: the largest of these medians.
         passes: timed.
     """
 
@@ -51,8 +50,7 @@ class Probe:
     arch: Arch
     fitted: bool
     ms: float
-    low_ms: float
-    high_ms: float
+    slowest_ms: float
     passes: int
 
 
@@ -145,32 +143,36 @@ def record_torch(
         size: side of the input, pixels.
         device: that they run on.
         threads: on a CPU.
-        progress: called after each network.
+        progress: called after each network of each round.
     """
     start, before = time.perf_counter(), load_average()
-    probes: list[Probe] = []
-    calls: dict[Operator, list[float]] = {}
     watched = device.type in ("cpu", "cuda")  # elsewhere no clock tells single operators
+    rounds: list[list[Times]] = [[] for _ in wanted]
     with DeviceSlot(device) as slot:
-        for one in wanted:
-            with slot.exclusive():
+        for turn in range(ROUNDS):
+            for i, one in enumerate(wanted):
                 operators = one.fitted and watched
-                times = torch_times(one.arch, size, device, threads, operators=operators)
-            probes.append(_probe(one, times))
-            for operator, ms in times.operators.items():
-                calls.setdefault(operator, []).append(ms)
-            progress("timing", len(probes), len(wanted))
+                with slot.exclusive():
+                    times = torch_times(one.arch, size, device, threads, operators=operators)
+                rounds[i].append(times)
+                progress("timing", turn * len(wanted) + i + 1, ROUNDS * len(wanted))
     return Recording(
         describe_rig(device, threads),
         size,
         (*before, *load_average()),
         time.perf_counter() - start,
-        tuple(probes),
-        {operator: statistics.median(each) for operator, each in calls.items()},
+        tuple(
+            Probe(w.space, w.arch, w.fitted, **sum_up([times.passes for times in each]))
+            for w, each in zip(wanted, rounds, strict=True)
+        ),
+        _operators(rounds),
     )
 
 
-def _probe(wanted: Wanted, times: Times) -> Probe:
-    low, high = median_interval(times.passes)
-    middle, passes = statistics.median(times.passes), len(times.passes)
-    return Probe(wanted.space, wanted.arch, wanted.fitted, middle, low, high, passes)
+def _operators(rounds: Sequence[Sequence[Times]]) -> dict[Operator, float]:
+    """Return the median over networks of each operator's least time in the rounds."""
+    calls: dict[Operator, list[float]] = {}
+    for each in rounds:
+        for operator in each[0].operators:
+            calls.setdefault(operator, []).append(min(t.operators[operator] for t in each))
+    return {operator: statistics.median(least) for operator, least in calls.items()}

@@ -16,8 +16,6 @@ from nas.operators import Lister, Operator
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
-_OPERATOR_PASSES = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Times:
@@ -50,8 +48,7 @@ def torch_times(
     with cpu_threads(threads):
         found = _operator_times(net, x, clock) if operators else {}
         with torch.inference_mode():
-            for _ in range(1 if operators else 2):
-                net(x)
+            net(x)
             return Times(repeat_passes(lambda: one_pass_ms(net, x, clock)), found)
 
 
@@ -64,14 +61,11 @@ def _operator_times(net: nn.Module, x: Tensor, clock: Callable[[], float]) -> di
     with torch.no_grad():  # inference mode would show torch's composite operators undivided
         with Lister(_run) as lister:
             net(x)
-        rows = []
-        for _ in range(_OPERATOR_PASSES):
-            with _Stopwatch(x.device, clock) as watch:
-                net(x)
-            rows.append(watch.times())
+        with _Stopwatch(x.device, clock) as watch:
+            net(x)
     calls: dict[Operator, list[float]] = {}
-    for operator, *times in zip(lister.operators, *rows, strict=True):
-        calls.setdefault(operator, []).append(statistics.median(times))
+    for operator, ms in zip(lister.operators, watch.times(), strict=True):
+        calls.setdefault(operator, []).append(ms)
     return {operator: statistics.median(times) for operator, times in calls.items()}
 
 

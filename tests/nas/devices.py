@@ -54,6 +54,6 @@ def recording(
     timed = []
     for one in probes:
         ms = seconds_of(one.arch, rule, factor)
-        timed.append(Probe(one.space, one.arch, one.fitted, ms, ms, ms, 5))
+        timed.append(Probe(one.space, one.arch, one.fitted, ms, ms, 5))
     seen = {o: rule(o) for one in probes if one.fitted for o in operators(one.arch)}
     return Recording(RIG, SIZE, (0.0, 0.0), 1.0, tuple(timed), {} if totals_only else seen)

@@ -10,6 +10,7 @@ import search_spaces
 from nas.latency_fit import fit_model
 from nas.latency_model import Accuracy, Kind, LatencyModel
 from nas.latency_record import Recording, choose_probes
+from nas.on_device import sum_up
 from nas.operators import GROUPS
 from tests.nas.devices import (
     RIG,
@@ -127,3 +128,8 @@ def test_a_prediction_is_the_sum_times_the_residual() -> None:
     assert total == pytest.approx(seconds_of(arch, affine))
     assert found.residual is not None
     assert math.exp(found.residual.predict(facts[None])[0]) == pytest.approx(2.0, rel=0.01)
+
+
+def test_the_quietest_round_counts() -> None:
+    rounds = [[3.0, 1.0, 2.0], [5.0, 1.5, 1.75], [9.0, 8.0]]
+    assert sum_up(rounds) == {"ms": 1.75, "slowest_ms": 8.5, "passes": 8}
