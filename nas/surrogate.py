@@ -130,9 +130,7 @@ def fit(similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats) 
         values: measured; standardised here.
         counts: measurements that each value is the mean of.
     """
-    if len(inputs) > MOST_FITTED:
-        rows = np.linspace(0, len(inputs) - 1, MOST_FITTED).round().astype(np.intp)
-        inputs, values, counts = inputs[rows], values[rows], counts[rows]
+    inputs, values, counts = thinned(inputs, values, counts)
     each = similarity.each(inputs, inputs)
     target = (values - values.mean()) / _spread(values)
     start = _prior_means(len(similarity.tables), inputs.costs.shape[1])
@@ -146,6 +144,14 @@ def fit(similarity: Similarity, inputs: Inputs, values: Floats, counts: Floats) 
         options={"maxiter": _STEPS},
     )
     return Parameters.of(found.x)
+
+
+def thinned(inputs: Inputs, values: Floats, counts: Floats) -> tuple[Inputs, Floats, Floats]:
+    """Return at most `MOST_FITTED` points with their values, evenly over their order."""
+    if len(inputs) <= MOST_FITTED:
+        return inputs, values, counts
+    rows = np.linspace(0, len(inputs) - 1, MOST_FITTED).round().astype(np.intp)
+    return inputs[rows], values[rows], counts[rows]
 
 
 def prior(inputs: Inputs, similarity: Similarity) -> Parameters:

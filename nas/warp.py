@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import expit
 
 from nas.pareto import Floats
-from nas.surrogate import Inputs, Parameters, Similarity, log_likelihood
+from nas.surrogate import Inputs, Parameters, Similarity, log_likelihood, thinned
 
 Margins = tuple[float, float]  # below and above all values, in units of their range
 
@@ -78,11 +78,12 @@ def choose_margins(
 
     Args:
         similarity: of the genes.
-        inputs: of the values.
+        inputs: of the values; of many, an even choice is used.
         values: measured.
         counts: measurements that each value is the mean of.
         parameters: of the kernel.
     """
+    inputs, values, counts = thinned(inputs, values, counts)
     warps = {(a, b): Warp.around(values, (a, b)) for a, b in product(_MARGINS, _MARGINS)}
     latents = np.stack([warp.latent(values) for warp in warps.values()])
     worths = np.stack([warp.worth(values, counts) for warp in warps.values()])
