@@ -19,7 +19,7 @@ def shares_figure(found: Mapping[str, Any]) -> go.Figure:
     Args:
         found: what `nas.bench_search.bench_samplers` returns.
     """
-    task = ", ".join(f"{key} {value}" for key, value in found["task"].items() if key != "name")
+    task = f"noise {found['task']['noise']:g}" + (", tight" if found["task"]["tight"] else "")
     figure = new_figure(f"Share of the best hypervolume, {task}, {len(found['seeds'])} seeds")
     for number, (name, row) in enumerate(found["samplers"].items()):
         low, middle, high = row["curve"]

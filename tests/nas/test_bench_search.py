@@ -81,7 +81,7 @@ def test_a_kept_comparison_is_printed_and_drawn(tmp_path: Path) -> None:
 
 def test_the_figure_draws_medians_and_quartiles() -> None:
     shares = [replay_of(0.1, 0.2), replay_of(0.3, 0.4), replay_of(0.5, 0.9)]
-    found = {"task": {"name": "synthetic", "noise": 0.0}, "seeds": [0, 1, 2]}
+    found = {"task": {"name": "synthetic", "noise": 0.0, "tight": True}, "seeds": [0, 1, 2]}
     figure = shares_figure(found | {"samplers": {"random": _summary(shares)}})
     band, line = figure.data
     assert (list(line.x), list(line.y), line.name) == ([1, 2], [0.3, 0.4], "random")
