@@ -1,7 +1,7 @@
 """What the samplers have to know of a study of ours: its space, exact costs and limits."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +58,38 @@ def study_problem(
         inherits: whether trials may be inherited trainings.
     """
     wanted = {o.name for o in objectives} | {limit.objective.name for limit in limits}
+
+    def key(point: Point) -> str:
+        return arch_of(point).key
+
+    measured = [name for name in _MEASURED if not (forecast and name == "latency")]
+    learned, exact_limits = _limits(limits, forecast, measured)
+    return Problem(
+        space=distributions(space),
+        goals=[
+            Goal(None if o.name in measured else o.name, log=o.name == "latency")
+            for o in objectives
+        ],
+        cost=_cost(arch_of, costs_of, wanted, size, forecast),
+        limits=exact_limits,
+        measured_limits=learned,
+        key=key,
+        conditions=_conditions(space.name),
+        dear=True,
+        curve=curve,
+        inherits=inherits,
+        earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
+    )
+
+
+def _cost(
+    arch_of: Callable[[Point], Arch],
+    costs_of: Callable[[Arch], Costs],
+    wanted: Set[str],
+    size: int,
+    forecast: Forecast | None,
+) -> Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Floats]]:
+    """Return what maps points to those of their exact costs that are wanted, and the usual ones."""
     table = CostTable(size)
 
     def cost_of(point: Point) -> Mapping[str, float]:
@@ -76,9 +108,13 @@ def study_problem(
         rows = [cost_of(point) for point in points]
         return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
 
-    def key(point: Point) -> str:
-        return arch_of(point).key
+    return cost
 
+
+def _limits(
+    limits: Sequence[Limit], forecast: Forecast | None, measured: Sequence[str]
+) -> tuple[Sequence[str], Mapping[str, float]]:
+    """Return the names of limits that are learned, and the bounds of those on exact costs."""
     bounds: dict[str, float] = {}
     for limit in limits:
         name = limit.objective.name
@@ -86,23 +122,7 @@ def study_problem(
     learned = [name for name in bounds if name in _MEASURED and not (forecast and forecast.final)]
     if forecast and "latency" in bounds:
         bounds["latency"] = forecast.bound(bounds["latency"])
-    measured = [name for name in _MEASURED if not (forecast and name == "latency")]
-    return Problem(
-        space=distributions(space),
-        goals=[
-            Goal(None if o.name in measured else o.name, log=o.name == "latency")
-            for o in objectives
-        ],
-        cost=cost,
-        limits={name: bound for name, bound in bounds.items() if name not in measured},
-        measured_limits=learned,
-        key=key,
-        conditions=_conditions(space.name),
-        dear=True,
-        curve=curve,
-        inherits=inherits,
-        earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
-    )
+    return learned, {name: bound for name, bound in bounds.items() if name not in measured}
 
 
 def _results(
