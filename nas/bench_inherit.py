@@ -71,6 +71,7 @@ def bench_inherit(
     Raises:
         TrainingFailed: a loss is not finite.
     """
+    torch.set_num_threads(1)  # as in a search
     task = _task(folder, size, epochs, seed)
     short = replace(task, study=replace(task.study, epochs=short_epochs(epochs)))
     data = open_data(task.prepared, torch.device("cpu"))
