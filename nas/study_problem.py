@@ -75,13 +75,8 @@ def study_problem(
     def key(point: Point) -> str:
         return arch_of(point).key
 
-    bounds: dict[str, float] = {}
-    for limit in limits:
-        name = limit.objective.name
-        bounds[name] = min(limit.bound, bounds.get(name, limit.bound))
+    bounds = _bounds(limits, forecast)
     learned = [name for name in bounds if name in _MEASURED and not (forecast and forecast.final)]
-    if forecast and "latency" in bounds:
-        bounds["latency"] = forecast.bound(bounds["latency"])
     measured = [name for name in _MEASURED if not (forecast and name == "latency")]
     return Problem(
         space=distributions(space),
@@ -97,6 +92,17 @@ def study_problem(
         dear=True,
         earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
     )
+
+
+def _bounds(limits: Sequence[Limit], forecast: Forecast | None) -> dict[str, float]:
+    """Return the strictest bound of each limited cost; room for the error of a prediction."""
+    bounds: dict[str, float] = {}
+    for limit in limits:
+        name = limit.objective.name
+        bounds[name] = min(limit.bound, bounds.get(name, limit.bound))
+    if forecast and "latency" in bounds:
+        bounds["latency"] = forecast.bound(bounds["latency"])
+    return bounds
 
 
 def _results(
