@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,9 +47,9 @@ def describe_rig(device: torch.device, threads: int, runtime: str = "torch") -> 
     }
 
 
-def rig_key(rig: dict[str, Any]) -> str:
+def rig_key(rig: Mapping[str, Any]) -> str:
     """Return 12 hex digits that name a rig."""
-    return hashlib.sha256(json.dumps(rig, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(dict(rig), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def measure_latency(

@@ -90,8 +90,8 @@ def front_rows(handle: StudyHandle, trials: Sequence[Trial]) -> list[dict[str, A
 def front_notes(handle: StudyHandle, trials: Sequence[Trial]) -> list[str]:
     """Return what has to be said of a front's latencies, one line each."""
     if handle.settings.latency_from:
-        found = kept_calibration(handle.store.folder, handle.settings.latency_from)
-        return [f"~ latency is predicted, [90 %] of predictions, for {_device(found)}"]
+        kept = kept_calibration(handle.store.folder, handle.settings.latency_from)
+        return [f"~ latency is predicted, [90 %] of predictions, for {_device(kept)}"]
     again = handle.timed_again()
     lines = []
     for trial in trials:

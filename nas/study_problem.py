@@ -63,7 +63,8 @@ def study_problem(
         return arch_of(point).key
 
     measured = [name for name in _MEASURED if not (forecast and name == "latency")]
-    learned, exact_limits = _limits(limits, forecast, measured)
+    bounds = _bounds(limits, forecast)
+    learned = [name for name in bounds if name in _MEASURED and not (forecast and forecast.final)]
     return Problem(
         space=distributions(space),
         goals=[
@@ -71,7 +72,7 @@ def study_problem(
             for o in objectives
         ],
         cost=_cost(arch_of, costs_of, wanted, size, forecast),
-        limits=exact_limits,
+        limits={name: bound for name, bound in bounds.items() if name not in measured},
         measured_limits=learned,
         key=key,
         conditions=_conditions(space.name),
@@ -111,18 +112,15 @@ def _cost(
     return cost
 
 
-def _limits(
-    limits: Sequence[Limit], forecast: Forecast | None, measured: Sequence[str]
-) -> tuple[Sequence[str], Mapping[str, float]]:
-    """Return the names of limits that are learned, and the bounds of those on exact costs."""
+def _bounds(limits: Sequence[Limit], forecast: Forecast | None) -> dict[str, float]:
+    """Return the strictest bound of each limited cost; room for the error of a prediction."""
     bounds: dict[str, float] = {}
     for limit in limits:
         name = limit.objective.name
         bounds[name] = min(limit.bound, bounds.get(name, limit.bound))
-    learned = [name for name in bounds if name in _MEASURED and not (forecast and forecast.final)]
     if forecast and "latency" in bounds:
         bounds["latency"] = forecast.bound(bounds["latency"])
-    return learned, {name: bound for name, bound in bounds.items() if name not in measured}
+    return bounds
 
 
 def _results(
