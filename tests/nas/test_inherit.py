@@ -1,5 +1,6 @@
 """What a block promises to keep is kept: the copy computes what its parent did."""
 
+import random
 from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import search_spaces
 from nas.channels import trace
 from nas.inherit import Places, inherit, pair, transfer
 from primitives.core.contract import Block, Value, load_blocks
@@ -282,3 +284,18 @@ def test_another_block_in_a_stage_leaves_the_others_as_they_were() -> None:
     inherit(child, trained(parent), 3)
     key = "encoder3_block1.project.0.weight"
     assert torch.equal(child.state_dict()[key], parent.state_dict()[key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", search_spaces.names())
+def test_networks_of_every_space_inherit_from_their_mutations(name: str) -> None:
+    space = search_spaces.load(name)
+    rng = random.Random(0)
+    for _ in range(2):
+        points = [space.sample(rng)]
+        points.append(space.mutate(points[0], rng))
+        parent, child, same = (build(space.arch(points[i])) for i in (0, 1, 0))
+        assert inherit(same, parent, 3) == 1
+        assert all(torch.equal(v, same.state_dict()[k]) for k, v in parent.state_dict().items())
+        assert 0.2 < inherit(child, parent, 3) <= 1
+        assert all(p.isfinite().all() for p in child.parameters())
