@@ -56,7 +56,8 @@ class Accuracy:
     def of(cls, space: str, predicted: Floats, measured: Floats) -> Self:
         """Compare two networks or more."""
         errors = np.abs(predicted / measured - 1)
-        found = float(spearmanr(predicted, measured).statistic)
+        varied = np.ptp(predicted) > 0 and np.ptp(measured) > 0  # else there are no ranks
+        found = float(spearmanr(predicted, measured).statistic) if varied else 0.0
         low, high = np.quantile(errors, [0.5, 0.9])
         return cls(space, len(errors), float(low), float(high), found)
 

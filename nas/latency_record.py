@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from nas.latency import describe_rig
-from nas.on_device import ROUNDS, load_average, sum_up
+from nas.on_device import ROUNDS, load_average
 from nas.operators import Operator
 from nas.slot import DeviceSlot
-from nas.stopwatch import Times, torch_times
+from nas.stopwatch import Pace, Times, torch_times
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Space
 
@@ -41,7 +41,8 @@ class Probe:
         space: it is of.
         arch: what it is.
         fitted: whether a model is fitted to it; else it tells the model's accuracy.
-        ms: least of the rounds' medians of its forward passes, since other work only adds time.
+        ms: of a forward pass: of the rounds' medians torch's middle one, which is scaled to one
+            pace of the machine, or ONNX Runtime's least.
         slowest_ms: the largest of these medians.
         passes: timed.
     """
@@ -147,32 +148,52 @@ def record_torch(
     """
     start, before = time.perf_counter(), load_average()
     watched = device.type in ("cpu", "cuda")  # elsewhere no clock tells single operators
-    rounds: list[list[Times]] = [[] for _ in wanted]
+    rounds: list[list[tuple[Times, float]]] = [[] for _ in wanted]
     with DeviceSlot(device) as slot:
+        pace = Pace(device, threads)
         for turn in range(ROUNDS):
             for i, one in enumerate(wanted):
                 operators = one.fitted and watched
                 with slot.exclusive():
+                    paces = [pace.ms()]
                     times = torch_times(one.arch, size, device, threads, operators=operators)
-                rounds[i].append(times)
+                    paces.append(pace.ms())
+                rounds[i].append((times, statistics.mean(paces)))
                 progress("timing", turn * len(wanted) + i + 1, ROUNDS * len(wanted))
+    even = at_one_pace(rounds)
     return Recording(
         describe_rig(device, threads),
         size,
         (*before, *load_average()),
         time.perf_counter() - start,
-        tuple(
-            Probe(w.space, w.arch, w.fitted, **sum_up([times.passes for times in each]))
-            for w, each in zip(wanted, rounds, strict=True)
-        ),
-        _operators(rounds),
+        tuple(_probe(one, each) for one, each in zip(wanted, even, strict=True)),
+        _operators(even),
     )
 
 
+def at_one_pace(rounds: Sequence[Sequence[tuple[Times, float]]]) -> list[list[Times]]:
+    """Return times as if the machine had always been as fast as in its fastest tenth.
+
+    Args:
+        rounds: of each network: its times, and what `Pace` told at that moment.
+    """
+    paces = [pace for each in rounds for _, pace in each]
+    fast = sorted(paces)[len(paces) // 10]
+    return [[times.scaled(fast / pace) for times, pace in each] for each in rounds]
+
+
+def _probe(wanted: Wanted, rounds: Sequence[Times]) -> Probe:
+    medians = [statistics.median(times.passes) for times in rounds]
+    passes = sum(len(times.passes) for times in rounds)
+    middle = statistics.median(medians)
+    return Probe(wanted.space, wanted.arch, wanted.fitted, middle, max(medians), passes)
+
+
 def _operators(rounds: Sequence[Sequence[Times]]) -> dict[Operator, float]:
-    """Return the median over networks of each operator's least time in the rounds."""
+    """Return the median over networks and rounds of each operator's time."""
     calls: dict[Operator, list[float]] = {}
     for each in rounds:
-        for operator in each[0].operators:
-            calls.setdefault(operator, []).append(min(t.operators[operator] for t in each))
-    return {operator: statistics.median(least) for operator, least in calls.items()}
+        for times in each:
+            for operator, ms in times.operators.items():
+                calls.setdefault(operator, []).append(ms)
+    return {operator: statistics.median(found) for operator, found in calls.items()}

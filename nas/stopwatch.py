@@ -16,6 +16,8 @@ from nas.operators import Lister, Operator
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
+_PACE_SIDE, _PACE_PASSES = 128, 7
+
 
 @dataclass(frozen=True, slots=True)
 class Times:
@@ -28,6 +30,11 @@ class Times:
 
     passes: Sequence[float]
     operators: Mapping[Operator, float]
+
+    def scaled(self, factor: float) -> "Times":
+        """Return all times multiplied."""
+        operators = {operator: factor * ms for operator, ms in self.operators.items()}
+        return Times([factor * ms for ms in self.passes], operators)
 
 
 def torch_times(
@@ -50,6 +57,31 @@ def torch_times(
         with torch.inference_mode():
             net(x)
             return Times(repeat_passes(lambda: one_pass_ms(net, x, clock)), found)
+
+
+class Pace:
+    """How fast the machine is at the moment, by a small network that is always the same.
+
+    Other work slows one CPU thread down by a quarter and more, for minutes, through the caches and
+    the memory that they share; CPU time does not tell.
+
+    Args:
+        device: that the caller holds alone while it asks.
+        threads: on a CPU.
+    """
+
+    def __init__(self, device: torch.device, threads: int) -> None:
+        layers = [nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1, groups=16)]
+        net = nn.Sequential(*layers, nn.BatchNorm2d(16), nn.ReLU()).eval()
+        self._net = net.to(device).to(memory_format=memory_format(device, 2))
+        self._x = torch.randn(1, 16, _PACE_SIDE, _PACE_SIDE, device=device)
+        self._threads, self._clock = threads, thread_clock(device, threads)
+
+    def ms(self) -> float:
+        """Return the median milliseconds of a few passes."""
+        with torch.inference_mode(), cpu_threads(self._threads):
+            passes = [one_pass_ms(self._net, self._x, self._clock) for _ in range(_PACE_PASSES + 1)]
+        return statistics.median(passes[1:])
 
 
 def thread_clock(device: torch.device, threads: int) -> Callable[[], float]:

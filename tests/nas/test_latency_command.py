@@ -90,7 +90,3 @@ def test_a_search_for_another_device_times_nothing(few: Path, search: Search) ->
     assert isinstance(rows, list)
     assert rows
     assert all(row["latency_predicted"] and row["latency_again_ms"] is None for row in rows)
-    (few / "phone.json").unlink()
-    code, out, err = search.run(*TIMED)
-    assert code == 0, err
-    assert "~ latency is predicted" in out, "the store keeps the file"

@@ -9,9 +9,10 @@ import pytest
 import search_spaces
 from nas.latency_fit import fit_model
 from nas.latency_model import Accuracy, Kind, LatencyModel
-from nas.latency_record import Recording, choose_probes
+from nas.latency_record import Recording, at_one_pace, choose_probes
 from nas.on_device import sum_up
 from nas.operators import GROUPS
+from nas.stopwatch import Times
 from tests.nas.devices import (
     RIG,
     SIZE,
@@ -53,7 +54,8 @@ def test_a_call_that_was_not_timed_takes_what_its_name_does() -> None:
     assert unknown.predict(SMALL) == pytest.approx(100 * len(missing) + len(listed) - len(missing))
 
 
-@pytest.mark.parametrize("space", ["unet", pytest.param("ultralight", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["unet", "ultralight"])
 def test_a_device_that_adds_up_is_learned(space: str) -> None:
     found = fit_model(recording(wanted(space), affine, factor=1.25))
     assert found.accuracy[0].median < 0.01
@@ -133,3 +135,15 @@ def test_a_prediction_is_the_sum_times_the_residual() -> None:
 def test_the_quietest_round_counts() -> None:
     rounds = [[3.0, 1.0, 2.0], [5.0, 1.5, 1.75], [9.0, 8.0]]
     assert sum_up(rounds) == {"ms": 1.75, "slowest_ms": 8.5, "passes": 8}
+
+
+def test_times_are_told_at_one_pace_of_the_machine() -> None:
+    operator = operators(SMALL)[0]
+    quiet, busy = (Times([3.0 * slow, 5.0 * slow], {operator: 0.5 * slow}) for slow in (1.0, 1.25))
+    found = at_one_pace([[(quiet, 2.0), (busy, 2.5)], [(busy, 2.5), (busy, 2.5)]])
+    assert all(times.passes == pytest.approx([3.0, 5.0]) for each in found for times in each)
+    assert all(times.operators[operator] == pytest.approx(0.5) for times in found[1])
+
+
+def test_predictions_that_are_all_equal_rank_nothing() -> None:
+    assert Accuracy.of("x", np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 4.0])).spearman == 0
