@@ -147,16 +147,17 @@ def record_torch(
         progress: called after each network of each round.
     """
     start, before = time.perf_counter(), load_average()
-    watched = device.type in ("cpu", "cuda")  # elsewhere no clock tells single operators
+    # Elsewhere no clock tells single operators. Networks that are kept are watched as well, though
+    # for nothing, so that all are equally warm when they are timed as a whole.
+    watched = device.type in ("cpu", "cuda")
     rounds: list[list[tuple[Times, float]]] = [[] for _ in wanted]
     with DeviceSlot(device) as slot:
         pace = Pace(device, threads)
         for turn in range(ROUNDS):
             for i, one in enumerate(wanted):
-                operators = one.fitted and watched
                 with slot.exclusive():
                     paces = [pace.ms()]
-                    times = torch_times(one.arch, size, device, threads, operators=operators)
+                    times = torch_times(one.arch, size, device, threads, operators=watched)
                     paces.append(pace.ms())
                 rounds[i].append((times, statistics.mean(paces)))
                 progress("timing", turn * len(wanted) + i + 1, ROUNDS * len(wanted))
@@ -167,7 +168,7 @@ def record_torch(
         (*before, *load_average()),
         time.perf_counter() - start,
         tuple(_probe(one, each) for one, each in zip(wanted, even, strict=True)),
-        _operators(even),
+        _operators([each for one, each in zip(wanted, even, strict=True) if one.fitted]),
     )
 
 
