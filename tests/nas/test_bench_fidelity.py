@@ -76,6 +76,7 @@ def test_shares_are_of_full_trainings_within_the_clock(
     assert shares[9] == pytest.approx(instance.volume(np.array(early)) / instance.best)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> None:
     study, _, _ = _play("known-cost+model", Instance(7), 20)
     instance, trials = Instance(7), study.trials
@@ -91,6 +92,7 @@ def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> N
         assert trial.user_attrs[RUNGS]["9"][0] == instance.loss(design, first.number, 1 / 3)
 
 
+@pytest.mark.slow
 def test_without_a_rule_every_training_costs_one() -> None:
     found = replay("random", Instance(3), 12)
     _, done, _ = _play("random", Instance(3), 12)

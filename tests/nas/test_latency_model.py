@@ -66,6 +66,7 @@ def test_a_device_that_adds_up_is_learned(space: str) -> None:
         assert found.predict(arch) == pytest.approx(seconds_of(arch, affine, 1.25), rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_device_of_which_totals_are_known_is_learned() -> None:
     found = fit_model(recording(wanted("unet"), affine, totals_only=True))
     assert found.table == found.kinds == {}
