@@ -84,15 +84,17 @@ def read_calibration(path: Path) -> Calibration:
     try:
         data = json.loads(path.read_text())
         if data["version"] != VERSION:
-            raise InvalidInput(f"{path} is of version {data['version']}, this program reads 1")
+            raise InvalidInput(
+                f"{path} must be of version {VERSION}, got {data['version']}; record it anew"
+            )
         if "model" not in data:
             return Calibration.of(Recording.from_json(data["recording"]))
         return Calibration(data["recording"], LatencyModel.from_json(data["model"]))
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {str(error.strerror).lower()}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
         raise InvalidInput(
-            f"{path} must be a file of `nas latency record`, got {type(error).__name__} {error}"
+            f"{path} must be a file of `nas latency record`, it is not; record it anew"
         ) from None
 
 

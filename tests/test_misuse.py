@@ -143,8 +143,8 @@ MISUSES = {
     f"{QUICK} --runtime tflite": "invalid value for '--runtime': 'tflite' is not one of 'torch', "
     "'onnxruntime'; see `nas search --help`",
     f"{QUICK} --latency-from none.json": "none.json cannot be read: no such file or directory",
-    f"{QUICK} --latency-from text.toml": "text.toml must be a file of `nas latency record`, got "
-    "JSONDecodeError Expecting value: line 1 column 1 (char 0)",
+    f"{QUICK} --latency-from text.toml": "text.toml must be a file of `nas latency record`, it is "
+    "not; record it anew",
     "latency calibrate --size 100": "size must be a multiple of 32 for space 'lgms', got 100; "
     "96 would do",
     "latency calibrate --space mixed3d": "latency is predicted for images, space 'mixed3d' is for "
@@ -200,6 +200,12 @@ def test_a_place_that_cannot_be_written_is_named(
          "got 'onxx'; did you mean 'onnx'?"),
         (f"{SEARCH} --study demo --size 32 --epochs 5 --seed 1 --constraint 'params<=0.5M'",
          "study 'demo' was made with seed=0, got seed=1; use another --study name"),
+        ("search --space unet --objective dice --constraint none --study w --warm-start demo",
+         "warm_start needs sampler known-cost and a study of space 'unet', got sampler known-cost "
+         "and study 'demo' of space 'ultralight'"),
+        (f"{QUICK} --study w --sampler tpe --warm-start demo",
+         "warm_start needs sampler known-cost and a study of space 'ultralight', got sampler tpe "
+         "and study 'demo' of space 'ultralight'"),
     ],
 )  # fmt: skip
 def test_a_misuse_of_a_store_is_one_line_and_exit_code_2(

@@ -36,10 +36,10 @@ def test_a_file_of_a_device_without_this_project_is_fitted_when_it_is_read(tmp_p
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "must be a file of `nas latency record`, got JSONDecodeError"),
-        ("[]", "must be a file of `nas latency record`, got TypeError"),
-        ('{"version": 1}', "must be a file of `nas latency record`, got KeyError 'recording'"),
-        ('{"version": 2}', "is of version 2, this program reads 1"),
+        ("{", "must be a file of `nas latency record`, it is not; record it anew"),
+        ("[]", "must be a file of `nas latency record`, it is not; record it anew"),
+        ('{"version": 1}', "must be a file of `nas latency record`, it is not; record it anew"),
+        ('{"version": 2}', "must be of version 1, got 2; record it anew"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
