@@ -83,6 +83,64 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
         print_tables(inherit_table(parent, rows, epochs))
 
 
+@bench.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--space", default="ultralight", show_default=True, help="A search space.")
+@click.option("--data", required=True, help="'phantom' or a folder with images/ and masks/.")
+@click.option("--size", default=64, show_default=True, help="Side of the input, pixels.")
+@click.option("--most-params", default=500_000, show_default=True, help="Of a network.")
+@click.option("--epochs", type=click.IntRange(9), default=9, show_default=True,
+              help="Of a training; a multiple of 9.")  # fmt: skip
+@click.option("--nets", type=click.IntRange(1), default=300, show_default=True, help="In the end.")
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True,
+              help="Trainings of each.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Trainings at once.")  # fmt: skip
+@device_option
+def table(
+    file: Path,
+    space: str,
+    data: str,
+    size: int,
+    most_params: int,
+    epochs: int,
+    nets: int,
+    seeds: int,
+    workers: int,
+    device: str | None,
+) -> None:
+    """Train many networks alike into FILE, which `nas bench search --task tabular` replays.
+
+    The same command again goes on where it was interrupted; larger --nets or --seeds extend FILE.
+    """
+    import torch
+
+    import search_spaces
+    from nas.bench_table import build_table, make_plan
+    from nas.data import DataSpec, prepare
+    from nas.plan import find_device
+    from nas.progress import TerminalWatcher
+
+    where = torch.device(find_device(device or "auto"))
+    source = data if data == "phantom" else str(Path(data).resolve())
+    with TerminalWatcher() as watcher:
+        cache = file.parent / f".{file.name}.cache"
+        prepared = prepare(DataSpec(source, size), cache, seed=0, progress=watcher.preparing)
+        name = Path(source).name
+        plan = make_plan(search_spaces.load(space), name, prepared, most_params, epochs)
+        entries = build_table(
+            file,
+            plan,
+            prepared,
+            nets=nets,
+            seeds=seeds,
+            device=where,
+            workers=workers,
+            progress=watcher.preparing,
+        )
+    click.echo(f"{file}: {len({e.net for e in entries})} networks, {len(entries)} trainings")
+
+
 def _bench_baselines(
     space: str | None, size: int, device: str, threads: int, as_json: bool
 ) -> None:

@@ -77,6 +77,7 @@ _FAST = Recipe(
 RECIPES: Mapping[str, Recipe] = {
     "fast": _FAST,
     "fast-ema": replace(_FAST, source="ours: fast, with averaged weights", version=2, ema=0.99),
+    "brief": replace(_FAST, source="ours: tables of many trainings", batch=8),
     # Of the changes in geometry volumes have flips alone.
     "fast3d": replace(
         _FAST,

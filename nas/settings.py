@@ -105,7 +105,7 @@ class Study:
 
     def seed_of(self, arch_key: str) -> int:
         """Return the training seed of an arch: it depends on nothing else than this and `seed`."""
-        return int.from_bytes(hashlib.sha256(f"{self.seed}:{arch_key}".encode()).digest()[:4])
+        return training_seed(self.seed, arch_key)
 
     def recipe_key(self, fingerprint: str) -> str:
         """Return the key under which evaluations can be reused: data, recipe, budget, seed, device.
@@ -116,6 +116,11 @@ class Study:
         recipe = [self.recipe, find_recipe(self.recipe).version]
         facts = [fingerprint, recipe, self.epochs, self.seed, self.size, self.device]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def training_seed(seed: int, arch_key: str) -> int:
+    """Return the seed of an arch's training, where `seed` is that of all trainings."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{arch_key}".encode()).digest()[:4])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,257 @@
+"""Train many networks of one space alike, and keep their learning curves for `nas bench search`.
+
+The first networks are the published ones. Then one is drawn evenly over log-parameters, and one is
+a mutation of a network that is on the front by then, in turns: a table of random networks alone
+says little about those that searches look for.
+
+Source: NAS-Bench-301 (Siems et al., 2020; Zela et al., ICLR 2022) draws its networks likewise.
+"""
+
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+
+import search_spaces
+from nas.cost_table import CostTable
+from nas.data import Data, Prepared, open_data
+from nas.folder import Progress
+from nas.pareto import front_mask
+from nas.recipes import find_recipe
+from nas.settings import training_seed
+from nas.slot import DeviceSlot
+from nas.train import Training
+from nas.trained_table import Entry, Plan, add_entry, begin_table
+from primitives.core.errors import InvalidInput
+from search_spaces.core.arch import Arch
+from search_spaces.core.space import Point, Space
+
+RECIPE = "brief"
+_DRAWN = 16  # random networks of which one is taken
+_MOVES = 3  # dimensions that a mutation moves at most
+_FEWEST = 5e3  # parameters that the spread begins at
+_GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it fill an interval evenly, however many there are
+
+Job = tuple[int, str, Point, int]  # number of the network, its origin and point, the seed
+
+
+def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epochs: int) -> Plan:
+    """Return what all trainings share.
+
+    Args:
+        space: that networks are of.
+        data: name of the folder.
+        prepared: what it holds.
+        most_params: the most parameters of a network.
+        epochs: of a training; a multiple of 9, so that there are rungs at 1/9 and 1/3.
+
+    Raises:
+        InvalidInput: epochs are no such multiple.
+    """
+    if epochs % 9:
+        raise InvalidInput(f"epochs must be a multiple of 9, got {epochs}")
+    recipe = find_recipe(RECIPE)
+    images = len(prepared.split["train"]), len(prepared.split["val"])
+    return Plan(
+        space=space.name,
+        most_params=most_params,
+        data=data,
+        fingerprint=prepared.fingerprint,
+        images=images,
+        channels=(prepared.in_channels, prepared.classes),
+        size=prepared.size,
+        recipe=(RECIPE, recipe.version),
+        epochs=epochs,
+        steps=epochs * recipe.steps_per_epoch(images[0]),
+        rungs=(epochs // 9, epochs // 3),
+    )
+
+
+def build_table(
+    path: Path,
+    plan: Plan,
+    prepared: Prepared,
+    *,
+    nets: int,
+    seeds: int,
+    device: torch.device,
+    workers: int,
+    progress: Progress,
+) -> list[Entry]:
+    """Train what the table lacks, in processes, and return all its entries.
+
+    Args:
+        path: of the table; trainings that it holds are not repeated.
+        plan: of the table.
+        prepared: the data.
+        nets: networks that the table shall hold.
+        seeds: trainings of each.
+        device: that all workers train on.
+        workers: processes; a CPU gives one thread to each.
+        progress: called after each training.
+
+    Raises:
+        InvalidInput: the file is of another plan.
+        OSError: it cannot be written.
+        TrainingFailed: a loss is not finite.
+    """
+    entries = begin_table(path, plan)
+    jobs = _jobs(plan, entries, nets, seeds)
+    running: set[Future[Entry]] = set()
+    progress("trainings", len(entries), nets * seeds)
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), _open_worker, (prepared, plan, str(device), os.getpid())
+    ) as pool:
+        while True:
+            while len(running) < workers and (job := next(jobs, None)):
+                running.add(pool.submit(_train, job))
+            if not running:
+                return entries
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                entries.append(future.result())
+                add_entry(path, entries[-1])
+                progress("trainings", len(entries), nets * seeds)
+
+
+def _jobs(plan: Plan, entries: Sequence[Entry], nets: int, seeds: int) -> Iterator[Job]:
+    """Yield what is missing; a later job may depend on entries that came in since."""
+    space, table = search_spaces.load(plan.space), CostTable(plan.size)
+    first = {entry.net: entry for entry in entries}
+    known = {entry.key for entry in entries}
+    done = {(entry.net, entry.seed) for entry in entries}
+    published = [
+        point
+        for point in (baseline.point for _, baseline in space.seeds())
+        if table.costs(space.arch(point, *plan.channels))[0] <= plan.most_params
+    ]
+    for net in range(nets):
+        if net in first:
+            origin, point = first[net].origin, first[net].point
+        else:
+            origin, point = _draw(net, published, space, table, plan, entries, known)
+            known.add(space.arch(point, *plan.channels).key)
+        for seed in range(seeds):
+            if (net, seed) not in done:
+                yield net, origin, point, seed
+
+
+def _draw(
+    net: int,
+    published: Sequence[Point],
+    space: Space,
+    table: CostTable,
+    plan: Plan,
+    entries: Sequence[Entry],
+    known: set[str],
+) -> tuple[str, Point]:
+    """Return the origin and point of a network that the table does not know."""
+    if net < len(published):
+        return "published", published[net]
+    rng = random.Random(f"{plan.space}:{net}")
+    low, high = math.log(_FEWEST), math.log(plan.most_params)
+    wanted = low + (high - low) * (net * _GOLDEN % 1)
+    parents = _front(entries) if net % 2 else []
+    found: list[tuple[float, int, Point]] = []
+    for drawn in count():
+        if parents:
+            point = parents[int(rng.random() * len(parents))]
+            for _ in range(1 + int(rng.random() * _MOVES)):
+                point = space.mutate(point, rng)
+        else:
+            point = space.sample(rng)
+        arch = space.arch(point, *plan.channels)
+        params = table.costs(arch)[0]
+        if params <= plan.most_params and arch.key not in known:
+            if parents:
+                return "mutated", point
+            found.append((abs(math.log(params) - wanted), drawn, point))
+        if len(found) == _DRAWN:
+            break
+    return "spread", min(found)[2]
+
+
+def _front(entries: Sequence[Entry]) -> list[Point]:
+    """Return the points on the front of mean Dice and parameters."""
+    dice: dict[int, list[float]] = {}
+    for entry in entries:
+        dice.setdefault(entry.net, []).append(entry.dice)
+    nets = list({entry.net: entry for entry in entries}.values())
+    values = np.array([[mean(dice[entry.net]), entry.params] for entry in nets])
+    mask = front_mask(values, ["maximize", "minimize"])
+    return [entry.point for entry, on in zip(nets, mask, strict=True) if on]
+
+
+_shared: tuple[Prepared, Plan, Data] | None = None  # of a worker
+
+
+def _open_worker(prepared: Prepared, plan: Plan, device: str, parent: int) -> None:
+    global _shared
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+    _shared = prepared, plan, open_data(prepared, torch.device(device))
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone, also if that was killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _train(job: Job) -> Entry:
+    assert _shared is not None
+    prepared, plan, data = _shared
+    net, origin, point, seed = job
+    arch = search_spaces.load(plan.space).arch(point, *plan.channels)
+    params, macs = CostTable(plan.size).costs(arch)
+    training, losses = _trained(arch, plan, prepared, data, seed)
+    assert training.best is not None
+    return Entry(
+        net=net,
+        seed=seed,
+        origin=origin,
+        key=arch.key,
+        point=dict(point),
+        params=params,
+        macs=macs,
+        dice=round(training.best.dice, 5),
+        losses=[round(loss, 5) for loss in losses],
+        curve=[
+            [round(value, 5) for value in (epoch.train_loss, epoch.val_loss, epoch.dice)]
+            for epoch in training.curve
+        ],
+        seconds=round(training.seconds, 1),
+    )
+
+
+def _trained(
+    arch: Arch, plan: Plan, prepared: Prepared, data: Data, seed: int
+) -> tuple[Training, list[float]]:
+    """Return a finished training, and its settled losses at the rungs."""
+    losses = []
+    with DeviceSlot(data.train.images.device) as slot:
+        training = Training(
+            arch,
+            data,
+            prepared,
+            find_recipe(plan.recipe[0]),
+            epochs=plan.epochs,
+            seed=training_seed(seed, arch.key),
+            slot=slot,
+        )
+        while not training.done:
+            training.run_epoch()
+            if training.epoch in plan.rungs:
+                losses.append(training.settled_loss())
+    return training, losses
