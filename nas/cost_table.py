@@ -8,10 +8,9 @@ and not counted here.
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import torch
 from torch import nn
 
-from nas.costs import count_flops
+from nas.costs import count_flops, on_meta
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.network import assemble, make
 
@@ -57,7 +56,7 @@ class BlockTable(Generic[T]):
     def _block(self, spec: BlockSpec, *channels: int, ndim: int) -> nn.Module:
         key = spec, channels, ndim
         if key not in self._blocks:
-            with torch.device("meta"):
+            with on_meta():
                 self._blocks[key] = make(spec, *channels, ndim=ndim).eval()
         return self._blocks[key]
 
