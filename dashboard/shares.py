@@ -19,8 +19,10 @@ def shares_figure(found: Mapping[str, Any]) -> go.Figure:
     Args:
         found: what `nas.bench_search.bench_samplers` returns.
     """
-    task = f"noise {found['task']['noise']:g}" + (", tight" if found["task"]["tight"] else "")
-    figure = new_figure(f"Share of the best hypervolume, {task}, {len(found['seeds'])} seeds")
+    task = found["task"]
+    what = f"noise {task['noise']:g}" if "noise" in task else f"{task['trainings']} real trainings"
+    what += ", tight" if task["tight"] else ""
+    figure = new_figure(f"Share of the best hypervolume, {what}, {len(found['seeds'])} seeds")
     for number, (name, row) in enumerate(found["samplers"].items()):
         low, middle, high = row["curve"]
         trainings = list(range(1, len(middle) + 1))

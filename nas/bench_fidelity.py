@@ -1,4 +1,4 @@
-"""Trainings of the synthetic problem that may stop early, and what they cost.
+"""Trainings of a compared search, which may stop early, and what they cost.
 
 A search pays for the epochs that it trains. The clock counts them in training equivalents, so that
 searches that stop weak candidates compare with those that train everybody in full. Decisions are
@@ -15,11 +15,11 @@ from optuna.trial import Trial, TrialState
 
 from nas.curve_gain import CurveGain
 from nas.early_stop import RESUMES, EarlyStop
+from nas.grounds import Ground
 from nas.objectives import find_objectives
 from nas.pareto import Floats, volume_gains
-from nas.problem import Problem
+from nas.problem import Point, Problem
 from nas.rungs import rung_epochs
-from nas.synthetic import GENES, Codes, Instance, costs
 
 EPOCHS = 27  # of a full training
 
@@ -39,26 +39,26 @@ class Trainings:
 
     Args:
         study: of the search; maximises Dice and minimises log-parameters.
-        instance: of the problem.
+        ground: that answers.
         rule: one of `nas.rungs.FIDELITIES`.
         problem: what is searched.
 
     Attributes:
         clock: training equivalents so far.
-        ended: full trainings, as the clock at their end and the design.
+        ended: full trainings, as the clock at their end and the point.
+        refused: proposals that could not be trained, and cost nothing.
     """
 
-    def __init__(
-        self, study: optuna.Study, instance: Instance, rule: str, problem: Problem
-    ) -> None:
-        self._study, self._instance = study, instance
+    def __init__(self, study: optuna.Study, ground: Ground, rule: str, problem: Problem) -> None:
+        self._study, self._ground = study, ground
         self._rungs = rung_epochs(rule, EPOCHS)
         objectives = find_objectives(["dice", "params"])
         gains = CurveGain(study, problem) if rule == "model" else None
         self._early_stop = EarlyStop(study, objectives, self._rungs, gains=gains)
         self._numbers: dict[int, int] = {}  # of a trial -> of the one that its training began with
         self.clock = 0.0
-        self.ended: list[tuple[float, Codes]] = []
+        self.ended: list[tuple[float, Point]] = []
+        self.refused = 0
 
     def shares(self, trials: int) -> Floats:
         """Return the share of the best hypervolume after each whole training equivalent.
@@ -68,30 +68,33 @@ class Trainings:
         Shape: scalar -> (trials,)
         """
         clocks = np.array([clock for clock, _ in self.ended])
-        designs = np.array([design for _, design in self.ended], dtype=np.intp)
-        gains = volume_gains(self._instance.losses(designs.reshape(-1, len(GENES))), np.zeros(2))
-        grown = np.append(0.0, np.cumsum(gains)) / self._instance.best
+        losses = self._ground.losses([point for _, point in self.ended])
+        grown = np.append(0.0, np.cumsum(volume_gains(losses, np.zeros(2)))) / self._ground.best
         return grown[np.searchsorted(clocks, np.arange(1, trials + 1) + 1e-9, side="right")]
 
-    def train(self, trial: Trial, design: Codes) -> None:
-        """Train a design until it is stopped or done.
-
-        Shape: (20,) -> None
-        """
+    def train(self, trial: Trial) -> None:
+        """Train the point of a trial until it is stopped or done."""
+        point, ground = trial.params, self._ground
         number = trial.user_attrs.get(RESUMES, trial.number)
         number = self._numbers[trial.number] = self._numbers.get(number, number)
-        params, macs = map(float, costs(design[None])[0])
+        params, macs = ground.costs(point)
+        if ground.limit is not None:
+            trial.set_constraint("params", params / ground.limit - 1)
+        if not ground.knows(point):
+            self.refused += 1
+            self._study.tell(trial, state=TrialState.PRUNED)
+            return
         trial.set_user_attr("costs", json.dumps({"params": params, "macs": macs, "memory_mib": 1}))
         rungs = self._early_stop.ahead(trial)
         epoch = max((e for e in self._rungs if e not in rungs), default=0)
         for rung in rungs:
             self.clock, epoch = self.clock + (rung - epoch) / EPOCHS, rung
-            loss = self._instance.loss(design, number, rung / EPOCHS)
+            loss = ground.loss(point, number, rung / EPOCHS)
             if not self._early_stop.goes_on(trial, rung, loss):
                 self._study.tell(trial, state=TrialState.PRUNED)
                 return
         self.clock += (EPOCHS - epoch) / EPOCHS
-        dice = self._instance.train(design, number)
+        dice = ground.train(point, number)
         trial.set_user_attr("evaluation", json.dumps({"dice": dice}))
         self._study.tell(trial, [dice, log(params)])
-        self.ended.append((self.clock, design))
+        self.ended.append((self.clock, dict(point)))

@@ -1,15 +1,16 @@
-"""Samplers compared on the synthetic problem: share of the best hypervolume over trainings.
+"""Samplers compared without training: share of the best hypervolume over trainings.
 
-Each method proposes in an Optuna study of its own, one point at a time, on the same instances and
+Each method proposes in an Optuna study of its own, one point at a time, on the same grounds and
 seeds; ordered genes are integers for all of them. The score is noise-free. A limit is a constraint
 of Optuna's for the opponents, which train what breaks it; such trainings count and add nothing.
+What a table of trained networks cannot answer is told to be infeasible and counts as no training.
 """
 
 import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,21 +19,23 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.trial import TrialState
 from rich.table import Table
 
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
 from nas.early_stop import RESUMES, curve_reader
 from nas.folder import Progress
+from nas.grounds import Ground, Synthetic
 from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
-from nas.pareto import Floats
-from nas.problem import Goal, Point, Problem
+from nas.pareto import Floats, front_mask
+from nas.problem import Problem
+from nas.qlognehvi import LogNehviSampler
 from nas.rungs import rung_epochs
 from nas.sampling import SAMPLERS
-from nas.synthetic import GENES, Codes, Instance, costs
+from nas.synthetic import Instance
 from nas.tables import table
 from primitives.core.errors import InvalidInput, nearest
 
@@ -40,12 +43,6 @@ OURS = "known-cost"
 WARM = "warm-start"  # known-cost after an earlier search
 _KIN = 10_000  # seeds of relatives
 MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
-_SPACE: Mapping[str, BaseDistribution] = {
-    name: IntDistribution(0, len(values) - 1)
-    if not isinstance(values[0], str)
-    else CategoricalDistribution(values)
-    for name, values in GENES.items()
-}
 
 
 def _named(
@@ -58,6 +55,7 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     **{name: partial(_named, make) for name, make in SAMPLERS.items()},
     WARM: lambda seed, problem: KnownCostSampler(problem, seed=seed),
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
+    "qlognehvi": lambda seed, problem: LogNehviSampler(problem, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
 }
 
@@ -71,59 +69,69 @@ class Replay:
         seconds: that the method took to propose, all together.
         infeasible: trainings beyond the limit.
         repeats: trainings of a design that was trained before.
+        refused: proposals beyond the limit that could not be trained, and cost nothing.
+        optimism: what the front claims beyond the truth: mean over its members of told minus true
+            Dice.
     """
 
     shares: Floats
     seconds: float
     infeasible: int
     repeats: int
+    refused: int = 0
+    optimism: float = 0.0
+
+
+def synthetic_grounds(
+    seeds: Sequence[int], *, noise: float, tight: bool, earlier: int
+) -> Iterator[tuple[Ground, Results | None]]:
+    """Yield a made-up problem for each seed, and what an earlier search on a relative found.
+
+    Args:
+        seeds: of instances; the method's own seed is the same.
+        noise: standard deviation that a training adds to Dice.
+        tight: whether parameters are limited to the 5th percentile of the space.
+        earlier: trainings of the earlier search; 0: none.
+    """
+    for seed in seeds:
+        kin = Instance(_KIN + seed, noise) if earlier else None
+        before = _results(_play(OURS, Synthetic(kin), earlier)[0]) if kin else None
+        yield Synthetic(Instance(seed, noise, tight, kin)), before
 
 
 def bench_samplers(
     names: Sequence[str],
     seeds: Sequence[int],
     trials: int,
+    grounds: Iterable[tuple[Ground, Results | None]],
+    task: Mapping[str, Any],
     *,
-    noise: float,
-    tight: bool,
-    earlier: int = 0,
     progress: Progress,
 ) -> dict[str, Any]:
     """Run methods and return medians over seeds, as plain data.
 
     Args:
-        names: keys of `METHODS`.
-        seeds: of instances; the method's own seed is the same.
+        names: keys of `METHODS` or `nas.bench_fidelity.RULES`.
+        seeds: of the grounds.
         trials: trainings of each run.
-        noise: standard deviation that a training adds to Dice.
-        tight: whether parameters are limited to the 5th percentile of the space.
-        earlier: trainings of a search on a relative of each instance, whose results "warm-start"
-            begins with; 0: none.
+        grounds: one for each seed, with results of an earlier search that "warm-start" begins with.
+        task: what to say of the grounds.
         progress: called after each run.
 
     Raises:
-        InvalidInput: a name is unknown, or "warm-start" has no earlier search.
+        InvalidInput: "warm-start" has no earlier search.
     """
-    for name in names:
-        if name not in (known := [*METHODS, *RULES]):
-            raise InvalidInput(
-                f"samplers must be some of {', '.join(known)}, got {name!r}{nearest(name, known)}"
-            )
-    if WARM in names and not earlier:
-        raise InvalidInput(
-            f"sampler {WARM!r} needs the trainings of an earlier search: --earlier N"
-        )
     runs: dict[str, list[Replay]] = {name: [] for name in names}
-    for seed in seeds:
-        kin = Instance(_KIN + seed, noise) if earlier else None
-        instance = Instance(seed, noise, tight, kin)
-        before = _results(_play(OURS, kin, earlier)[0]) if kin else None
+    for ground, before in grounds:
+        if WARM in names and before is None:
+            raise InvalidInput(
+                f"sampler {WARM!r} needs the trainings of an earlier search: --earlier N"
+            )
         for name in names:
-            runs[name].append(replay(name, instance, trials, before))
+            runs[name].append(replay(name, ground, trials, before))
             progress("runs", sum(map(len, runs.values())), len(names) * len(seeds))
     return {
-        "task": {"name": "synthetic", "noise": noise, "tight": tight, "trials": trials}
-        | ({"earlier": earlier} if earlier else {}),
+        "task": {**task, "trials": trials},
         "seeds": list(seeds),
         "samplers": {name: _summary(found) for name, found in runs.items()},
         "to_match": {
@@ -132,6 +140,19 @@ def bench_samplers(
             if name != OURS and OURS in runs
         },
     }
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Check that all are known.
+
+    Raises:
+        InvalidInput: one is not.
+    """
+    for name in names:
+        if name not in (known := [*METHODS, *RULES]):
+            raise InvalidInput(
+                f"samplers must be some of {', '.join(known)}, got {name!r}{nearest(name, known)}"
+            )
 
 
 def read_found(file: Path) -> dict[str, Any]:
@@ -177,65 +198,56 @@ def search_tables(found: Mapping[str, Any]) -> list[Table]:
     return [table(title, columns, shares), *([matched] if found["to_match"] else [])]
 
 
-def replay(name: str, instance: Instance, trials: int, earlier: Results | None = None) -> Replay:
-    """Run one method on one instance; "warm-start" begins with earlier results."""
-    study, done, seconds = _play(name, instance, trials, earlier if name == WARM else None)
-    designs = _codes([t.params for t in study.trials if RESUMES not in t.user_attrs])
-    losses = instance.losses(designs)
+def replay(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Replay:
+    """Run one method on one ground; "warm-start" begins with earlier results."""
+    study, done, seconds = _play(name, ground, trials, earlier if name == WARM else None)
+    trained = [t.params for t in study.trials if RESUMES not in t.user_attrs]
+    trained = [point for point in trained if ground.knows(point)]
     return Replay(
         done.shares(trials),
-        seconds / len(designs) * trials,
-        int((losses[:, 1] > 1e-12).sum()) if instance.limit else 0,
-        len(designs) - len({design.tobytes() for design in designs}),
+        seconds / len(trained) * trials,
+        int((ground.losses(trained)[:, 1] > 1e-12).sum()) if ground.limit else 0,
+        len(trained) - len({ground.key(point) for point in trained}),
+        done.refused,
+        _optimism(study, ground),
     )
 
 
+def _optimism(study: optuna.Study, ground: Ground) -> float:
+    """Return by how much the Dice of the front's members, as told, exceeds their true one."""
+    complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    told = np.array([trial.values for trial in complete])
+    front = np.flatnonzero(front_mask(told, ["maximize", "minimize"]))
+    return float(np.mean([told[i, 0] - ground.dice(complete[i].params) for i in front]))
+
+
 def _play(
-    name: str, instance: Instance, trials: int, earlier: Results | None = None
+    name: str, ground: Ground, trials: int, earlier: Results | None = None
 ) -> tuple[optuna.Study, Trainings, float]:
     """Return the study of a search, its trainings, and the seconds that proposals took."""
     proposes, rule, sees = RULES.get(name, (name, "none", False))
     curve = curve_reader(rung_epochs(rule, EPOCHS))
-    problem = replace(_problem(instance), earlier=earlier, curve=curve)
+    problem = replace(ground.problem(), earlier=earlier, curve=curve)
     seen = problem if sees else replace(problem, curve=None)
-    sampler = METHODS[proposes](instance.seed, seen)
+    sampler = METHODS[proposes](ground.seed, seen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    done, seconds = Trainings(study, instance, rule, problem), 0.0
+    for point in ground.first:
+        study.enqueue_trial(dict(point))
+    done, seconds = Trainings(study, ground, rule, problem), 0.0
     while done.clock < trials - 1e-9:
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            trial = study.ask(dict(_SPACE))
+            trial = study.ask(dict(ground.space))
         seconds += time.perf_counter() - began
-        design = _codes([trial.params])[0]
-        if instance.limit is not None:
-            params = float(costs(design[None])[0, 0])
-            trial.set_constraint("params", params / instance.limit - 1)
-        done.train(trial, design)
+        done.train(trial)
     return study, done, seconds
 
 
 def _results(study: optuna.Study) -> Results:
-    return read_history(study, lambda p: tuple(p.values()), list(_SPACE), -1).complete
-
-
-def _problem(instance: Instance) -> Problem:
-    def cost(points: Sequence[Point]) -> Mapping[str, Floats]:
-        params, macs = costs(_codes(points)).T
-        return {"params": params, "macs": macs}
-
-    limits = {} if instance.limit is None else {"params": instance.limit}
-    return Problem(space=_SPACE, goals=[Goal(), Goal("params")], cost=cost, limits=limits)
-
-
-def _codes(points: Sequence[Point]) -> Codes:
-    """Return indices of values; ordered genes are indices already."""
-    rows = [
-        [GENES[name].index(value) if isinstance(value, str) else value for name, value in p.items()]
-        for p in ({name: point[name] for name in GENES} for point in points)
-    ]
-    return np.array(rows, dtype=np.intp).reshape(-1, len(GENES))
+    names = list(study.trials[0].params)
+    return read_history(study, lambda p: tuple(p.values()), names, -1).complete
 
 
 def _summary(runs: Sequence[Replay]) -> dict[str, Any]:
@@ -250,6 +262,8 @@ def _summary(runs: Sequence[Replay]) -> dict[str, Any]:
         "seconds_per_proposal": median(run.seconds for run in runs) / shares.shape[1],
         "infeasible": sum(run.infeasible for run in runs),
         "repeats": sum(run.repeats for run in runs),
+        "refused": sum(run.refused for run in runs),
+        "optimism": round(median(run.optimism for run in runs), 4),
     }
 
 

@@ -1,37 +1,46 @@
 """The command that compares samplers; its heavy imports live inside."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.prompt import echo_json, json_option
 
+if TYPE_CHECKING:
+    from nas.grounds import Ground
+    from nas.history import Results
+
+    Arena = tuple[Iterable[tuple[Ground, Results | None]], Mapping[str, Any]]
+
 _DEFAULT = "known-cost,tpe,nsga2,random"
 
 
 @click.command("search")
-@click.option("--task", type=click.Choice(["synthetic"]), default="synthetic", show_default=True,
-              help="What is searched.")  # fmt: skip
+@click.option("--task", type=click.Choice(["synthetic", "tabular"]), default="synthetic",
+              show_default=True, help="What is searched.")  # fmt: skip
+@click.option("--table", type=click.Path(path_type=Path),
+              help="Tabular: a file of `nas bench table`.")  # fmt: skip
 @click.option("--samplers", default=_DEFAULT, show_default=True, help="Names, by commas.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, help="Where they begin.")
 @click.option("--trials", type=click.IntRange(1), default=200, show_default=True,
               help="Trainings of each run.")  # fmt: skip
-@click.option("--noise", default=0.006, show_default=True, help="SD of a training's Dice.")
+@click.option("--noise", type=float, help="Synthetic: SD of a training's Dice.  [default: 0.006]")
 @click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
 @click.option("--earlier", type=click.IntRange(0), default=0, show_default=True,
-              help="Trainings on a relative, which warm-start knows.")  # fmt: skip
+              help="Synthetic: trainings on a relative, which warm-start knows.")  # fmt: skip
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
 @json_option
 def bench_search(
     task: str,
+    table: Path | None,
     samplers: str,
     seeds: int,
     first_seed: int,
     trials: int,
-    noise: float,
+    noise: float | None,
     tight: bool,
     earlier: int,
     figure: Path | None,
@@ -42,22 +51,39 @@ def bench_search(
     Prints the median share of the best known hypervolume over trainings, and after how many of its
     own trainings known-cost has what each other sampler ends with.
     """
-    from nas.bench_search import bench_samplers
+    from nas.bench_search import bench_samplers, check_methods
     from nas.progress import TerminalWatcher
 
+    names, span = samplers.split(","), range(first_seed, first_seed + seeds)
+    check_methods(names)
+    if task == "tabular":
+        if table is None or noise is not None or earlier:
+            raise click.UsageError("--task tabular needs --table, and has no --noise or --earlier")
+        grounds, facts = _tabular(table, span, tight)
+    else:
+        if table is not None:
+            raise click.UsageError("--table belongs to --task tabular")
+        grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
     with TerminalWatcher() as watcher:
-        found = bench_samplers(
-            samplers.split(","),
-            range(first_seed, first_seed + seeds),
-            trials,
-            noise=noise,
-            tight=tight,
-            earlier=earlier,
-            progress=watcher.preparing,
-        )
+        found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
     if as_json:
         echo_json(found)
     _show(found, figure, tables=not as_json)
+
+
+def _synthetic(seeds: range, noise: float, tight: bool, earlier: int) -> "Arena":
+    from nas.bench_search import synthetic_grounds
+
+    facts = {"name": "synthetic", "noise": noise, "tight": tight}
+    grounds = synthetic_grounds(seeds, noise=noise, tight=tight, earlier=earlier)
+    return grounds, facts | ({"earlier": earlier} if earlier else {})
+
+
+def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
+    from nas.tabular import open_world
+
+    world, facts = open_world(file)
+    return world.grounds(seeds, tight=tight), {**facts, "tight": tight}
 
 
 @click.command("report")
