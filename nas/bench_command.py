@@ -88,7 +88,13 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
 @click.option("--space", default="ultralight", show_default=True, help="A search space.")
 @click.option("--data", required=True, help="'phantom' or a folder with images/ and masks/.")
 @click.option("--size", default=64, show_default=True, help="Side of the input, pixels.")
-@click.option("--most-params", default=500_000, show_default=True, help="Of a network.")
+@click.option(
+    "--most-params",
+    type=click.IntRange(5_001),
+    default=500_000,
+    show_default=True,
+    help="Of a network.",
+)
 @click.option("--epochs", type=click.IntRange(9), default=9, show_default=True,
               help="Of a training; a multiple of 9.")  # fmt: skip
 @click.option("--nets", type=click.IntRange(1), default=300, show_default=True, help="In the end.")

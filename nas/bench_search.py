@@ -6,25 +6,23 @@ of Optuna's for the opponents, which train what breaks it; such trainings count 
 What a table of trained networks cannot answer is told to be infeasible and counts as no training.
 """
 
-import json
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState
-from rich.table import Table
 
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
+from nas.bench_naive import PARTLY, NaiveTrainings
 from nas.early_stop import RESUMES, curve_reader
 from nas.folder import Progress
 from nas.grounds import Ground, Synthetic
@@ -36,10 +34,11 @@ from nas.qlognehvi import LogNehviSampler
 from nas.rungs import rung_epochs
 from nas.sampling import SAMPLERS
 from nas.synthetic import Instance
-from nas.tables import table
+from nas.tabular import Tabular
 from primitives.core.errors import InvalidInput, nearest
 
 OURS = "known-cost"
+NAIVE = "ray-asha"  # what people have
 WARM = "warm-start"  # known-cost after an earlier search
 _KIN = 10_000  # seeds of relatives
 MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
@@ -55,6 +54,7 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     **{name: partial(_named, make) for name, make in SAMPLERS.items()},
     WARM: lambda seed, problem: KnownCostSampler(problem, seed=seed),
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
+    NAIVE: lambda seed, _: TPESampler(seed=seed),
     "qlognehvi": lambda seed, problem: LogNehviSampler(problem, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
 }
@@ -72,6 +72,7 @@ class Replay:
         refused: proposals beyond the limit that could not be trained, and cost nothing.
         optimism: what the front claims beyond the truth: mean over its members of told minus true
             Dice.
+        partly: share of the front's members that were not trained to their end.
     """
 
     shares: Floats
@@ -80,6 +81,7 @@ class Replay:
     repeats: int
     refused: int = 0
     optimism: float = 0.0
+    partly: float = 0.0
 
 
 def synthetic_grounds(
@@ -155,49 +157,6 @@ def check_methods(names: Sequence[str]) -> None:
             )
 
 
-def read_found(file: Path) -> dict[str, Any]:
-    """Read what `bench_samplers` returned and the command printed as JSON.
-
-    Raises:
-        InvalidInput: the file holds something else.
-        OSError: it cannot be read.
-    """
-    try:
-        found = dict(json.loads(file.read_text()))
-        wanted = {"task", "seeds", "samplers", "to_match"} <= set(found)
-    except (ValueError, TypeError):
-        wanted = False
-    if not wanted:
-        raise InvalidInput(f"{file} must hold what `nas bench search --json` printed, it does not")
-    return found
-
-
-def search_tables(found: Mapping[str, Any]) -> list[Table]:
-    """Return what `bench_samplers` found, or its JSON, as tables."""
-    samplers, seeds = found["samplers"], len(found["seeds"])
-    marks = list(next(iter(samplers.values()))["share"])
-    shares = (
-        (
-            name,
-            *(f"{row['share'][mark]:.3f}" for mark in marks),
-            f"{row['seconds_per_proposal']:.3f}",
-            str(row["infeasible"]),
-            str(row["repeats"]),
-        )
-        for name, row in samplers.items()
-    )
-    columns = ("sampler", *(f">{mark}" for mark in marks), ">s/proposal", ">infeasible", ">repeats")
-    title = f"Share of the best hypervolume over trainings, median of {seeds} seeds"
-    needed = (
-        (name, *(str(row[key] or "never") for key in ("median", "worst")))
-        for name, row in found["to_match"].items()
-    )
-    matched = table(
-        f"Trainings of {OURS} for what others end with", ("sampler", ">median", ">worst"), needed
-    )
-    return [table(title, columns, shares), *([matched] if found["to_match"] else [])]
-
-
 def replay(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Replay:
     """Run one method on one ground; "warm-start" begins with earlier results."""
     study, done, seconds = _play(name, ground, trials, earlier if name == WARM else None)
@@ -209,16 +168,18 @@ def replay(name: str, ground: Ground, trials: int, earlier: Results | None = Non
         int((ground.losses(trained)[:, 1] > 1e-12).sum()) if ground.limit else 0,
         len(trained) - len({ground.key(point) for point in trained}),
         done.refused,
-        _optimism(study, ground),
+        *_claims(study, ground),
     )
 
 
-def _optimism(study: optuna.Study, ground: Ground) -> float:
-    """Return by how much the Dice of the front's members, as told, exceeds their true one."""
+def _claims(study: optuna.Study, ground: Ground) -> tuple[float, float]:
+    """Return `Replay.optimism` and `Replay.partly` of the front that a study shows."""
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     told = np.array([trial.values for trial in complete])
     front = np.flatnonzero(front_mask(told, ["maximize", "minimize"]))
-    return float(np.mean([told[i, 0] - ground.dice(complete[i].params) for i in front]))
+    above = [told[i, 0] - ground.dice(complete[i].params) for i in front]
+    partly = [PARTLY in complete[i].user_attrs for i in front]
+    return float(np.mean(above)), float(np.mean(partly))
 
 
 def _play(
@@ -234,7 +195,11 @@ def _play(
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for point in ground.first:
         study.enqueue_trial(dict(point))
-    done, seconds = Trainings(study, ground, rule, problem), 0.0
+    seconds, done = 0.0, Trainings(study, ground, rule, problem)
+    if name == NAIVE:
+        if not isinstance(ground, Tabular):
+            raise InvalidInput(f"sampler {NAIVE!r} needs Dice before the end: --task tabular")
+        done = NaiveTrainings(study, ground, problem)
     while done.clock < trials - 1e-9:
         began = time.perf_counter()
         with warnings.catch_warnings():
@@ -264,6 +229,7 @@ def _summary(runs: Sequence[Replay]) -> dict[str, Any]:
         "repeats": sum(run.repeats for run in runs),
         "refused": sum(run.refused for run in runs),
         "optimism": round(median(run.optimism for run in runs), 4),
+        "partly": round(median(run.partly for run in runs), 3),
     }
 
 

@@ -80,10 +80,10 @@ def _synthetic(seeds: range, noise: float, tight: bool, earlier: int) -> "Arena"
 
 
 def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
-    from nas.tabular import open_world
+    from nas.tabular import open_world, tabular_grounds
 
     world, facts = open_world(file)
-    return world.grounds(seeds, tight=tight), {**facts, "tight": tight}
+    return tabular_grounds(world, seeds, tight=tight), {**facts, "tight": tight}
 
 
 @click.command("report")
@@ -91,13 +91,13 @@ def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
 def bench_report(file: Path, figure: Path | None) -> None:
     """Print the tables of what `nas bench search --json` found and kept in FILE."""
-    from nas.bench_search import read_found
+    from nas.bench_report import read_found
 
     _show(read_found(file), figure, tables=True)
 
 
 def _show(found: Mapping[str, Any], figure: Path | None, *, tables: bool) -> None:
-    from nas.bench_search import search_tables
+    from nas.bench_report import search_tables
     from nas.tables import print_tables
 
     if tables:

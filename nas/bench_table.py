@@ -25,6 +25,7 @@ import torch
 import search_spaces
 from nas.cost_table import CostTable
 from nas.data import Data, Prepared, open_data
+from nas.fitting import check_size
 from nas.folder import Progress
 from nas.pareto import front_mask
 from nas.recipes import find_recipe
@@ -38,6 +39,7 @@ from search_spaces.core.space import Point, Space
 
 RECIPE = "brief"
 _DRAWN = 16  # random networks of which one is taken
+_TRIES = 2000  # before it is said that there are none left
 _MOVES = 3  # dimensions that a mutation moves at most
 _FEWEST = 5e3  # parameters that the spread begins at
 _GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it fill an interval evenly, however many there are
@@ -56,8 +58,15 @@ def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epo
         epochs: of a training; a multiple of 9, so that there are rungs at 1/9 and 1/3.
 
     Raises:
-        InvalidInput: epochs are no such multiple.
+        InvalidInput: epochs are no such multiple, the size does not fit, or the data are not images
+            as the space needs them.
     """
+    check_size(prepared.size, space)
+    if prepared.ndim != space.ndim:
+        raise InvalidInput(
+            f"space {space.name!r} needs {space.ndim}D data, got {prepared.ndim}D; "
+            "name another --space or --data"
+        )
     if epochs % 9:
         raise InvalidInput(f"epochs must be a multiple of 9, got {epochs}")
     recipe = find_recipe(RECIPE)
@@ -101,7 +110,7 @@ def build_table(
         progress: called after each training.
 
     Raises:
-        InvalidInput: the file is of another plan.
+        InvalidInput: the file is of another plan, or networks are used up.
         OSError: it cannot be written.
         TrainingFailed: a loss is not finite.
     """
@@ -176,8 +185,13 @@ def _draw(
             if parents:
                 return "mutated", point
             found.append((abs(math.log(params) - wanted), drawn, point))
-        if len(found) == _DRAWN:
+        if len(found) == _DRAWN or (found and drawn > _TRIES):
             break
+        if drawn > _TRIES:
+            raise InvalidInput(
+                f"most-params must leave networks of {plan.space!r} that the table does not hold, "
+                f"got {plan.most_params} and none in {_TRIES} draws; raise it or lower --nets"
+            )
     return "spread", min(found)[2]
 
 

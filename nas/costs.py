@@ -40,7 +40,7 @@ def on_meta() -> Iterator[None]:
 
     For a tensor without memory torch spends half of the time of making a network on the latter.
     """
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), _Unfilled():  # type: ignore[no-untyped-call]
         yield
 
 

@@ -44,7 +44,9 @@ class LogNehviSampler(PointSampler):
         try:
             import botorch  # noqa: F401
         except ImportError:
-            raise InvalidInput("sampler 'qlognehvi' needs botorch: pip install botorch") from None
+            raise InvalidInput(
+                "sampler 'qlognehvi' needs botorch: pip install nas-unet[bench]"
+            ) from None
         super().__init__(problem, seed=seed)
 
     def propose(self, study: Study, history: History, rng: Generator) -> Codes:
@@ -52,7 +54,7 @@ class LogNehviSampler(PointSampler):
         from botorch.models.transforms import Standardize
 
         if len(history.complete.points) < _START:
-            return Pool(self.genes.sizes, rng).random(1)[0]
+            return np.asarray(Pool(self.genes.sizes, rng).random(1)[0])
         signs = [1.0 if d == StudyDirection.MAXIMIZE else -1.0 for d in study.directions]
         codes = self.genes.encode(history.complete.points)
         x = torch.tensor(codes, dtype=torch.double)

@@ -6,17 +6,21 @@ import pytest
 from optuna.trial import TrialState
 
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
-from nas.bench_search import _codes, _play, bench_samplers, replay
+from nas.bench_search import _play, replay
 from nas.early_stop import RESUMES, RUNGS
+from nas.grounds import Synthetic
+from nas.pareto import hypervolume
 from nas.rungs import ENOUGH, quota
 from nas.synthetic import Instance
+from tests.commands import run_json
 
 BUDGET = 14
+GROUND = Synthetic(Instance(7))
 
 
 @pytest.fixture(params=["mo-asha", "known-cost+mo-asha", "known-cost+model"], scope="module")
 def played(request: pytest.FixtureRequest) -> tuple[optuna.Study, Trainings, str]:
-    study, done, _ = _play(request.param, Instance(7), BUDGET)
+    study, done, _ = _play(request.param, GROUND, BUDGET)
     return study, done, RULES[request.param][1]
 
 
@@ -66,42 +70,41 @@ def test_shares_are_of_full_trainings_within_the_clock(
     played: tuple[optuna.Study, Trainings, str],
 ) -> None:
     study, done, _ = played
-    instance = Instance(7)
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == len(done.ended)
     shares = done.shares(BUDGET)
     assert len(shares) == BUDGET
     assert (np.diff(shares) >= 0).all()
-    early = [design for clock, design in done.ended if clock <= 10]
-    assert shares[9] == pytest.approx(instance.volume(np.array(early)) / instance.best)
+    early = [point for clock, point in done.ended if clock <= 10]
+    assert shares[9] == pytest.approx(hypervolume(GROUND.losses(early), np.zeros(2)) / GROUND.best)
 
 
 @pytest.mark.slow
 def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> None:
-    study, _, _ = _play("known-cost+model", Instance(7), 20)
-    instance, trials = Instance(7), study.trials
+    study, _, _ = _play("known-cost+model", GROUND, 20)
+    trials = study.trials
     resumed = [t for t in trials if RESUMES in t.user_attrs and t.state == TrialState.COMPLETE]
     assert resumed
     for trial in resumed:
         first = trial
         while RESUMES in first.user_attrs:
             first = trials[first.user_attrs[RESUMES]]
-        design = _codes([trial.params])[0]
         assert first.params == trial.params
-        assert trial.values[0] == instance.train(design, first.number)
-        assert trial.user_attrs[RUNGS]["9"][0] == instance.loss(design, first.number, 1 / 3)
+        assert trial.values[0] == GROUND.train(trial.params, first.number)
+        assert trial.user_attrs[RUNGS]["9"][0] == GROUND.loss(trial.params, first.number, 1 / 3)
 
 
 @pytest.mark.slow
 def test_without_a_rule_every_training_costs_one() -> None:
-    found = replay("random", Instance(3), 12)
-    _, done, _ = _play("random", Instance(3), 12)
+    found = replay("random", Synthetic(Instance(3)), 12)
+    _, done, _ = _play("random", Synthetic(Instance(3)), 12)
     assert [clock for clock, _ in done.ended] == pytest.approx(list(range(1, 13)))
     assert (found.shares == done.shares(12)).all()
 
 
 def test_rules_are_compared_by_name_beside_samplers() -> None:
-    names = ["known-cost", "mo-asha"]
-    found = bench_samplers(names, [3], 10, noise=0.006, tight=False, progress=lambda *_: None)
-    assert set(found["samplers"]) == set(names)
+    found = run_json(
+        "bench search --samplers known-cost,mo-asha --first-seed 3 --seeds 1 --trials 10"
+    )
+    assert set(found["samplers"]) == {"known-cost", "mo-asha"}
     assert {"mo-asha", "known-cost+model", "known-cost+mo-asha"} <= set(RULES)

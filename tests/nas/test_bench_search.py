@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dashboard.shares import shares_figure
-from nas.bench_search import Replay, _summary, _to_match, bench_samplers
+from nas.bench_search import Replay, _summary, _to_match, check_methods
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 
@@ -45,12 +45,12 @@ def test_the_command_prints_the_same_for_the_same_seeds() -> None:
 def test_without_json_it_prints_tables() -> None:
     text = run("bench search --samplers random --seeds 1 --trials 10").stdout
     assert text.split()[:5] == ["Share", "of", "the", "best", "hypervolume"]
-    assert "sampler     10  s/proposal  infeasible  repeats\n" in text
+    assert "sampler     10  s/proposal  infeasible  repeats   claims  partly\n" in text
 
 
 def test_unknown_samplers_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"samplers must be some of .*, got 'tpee'"):
-        bench_samplers(["tpee"], [0], 1, noise=0.0, tight=False, progress=lambda *_: None)
+        check_methods(["tpee"])
 
 
 def test_a_warm_start_needs_an_earlier_search() -> None:

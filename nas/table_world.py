@@ -1,0 +1,250 @@
+"""A table of trained networks as a world to search: real costs, predicted scores, real luck.
+
+A space holds too many networks to train them all, so the mean score of one that is not in the table
+is predicted from those that are, by an ensemble of trees (scikit-learn), which is of another kind
+than the models of every sampler that is compared. Costs are those of the network itself. What seeds
+add is drawn from the differences that equal networks of the table really had: final Dice and losses
+at the rungs together, from trainings that came near the predicted score.
+
+Source: surrogate benchmarks, Zela et al., ICLR 2022 (arXiv 2008.09777).
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+import search_spaces
+from nas.conditions import find_conditions
+from nas.cost_book import CostBook
+from nas.cost_table import CostTable
+from nas.genes import Codes, Genes, is_ordered
+from nas.pareto import Floats, front_mask, hypervolume
+from nas.pool import Pool
+from nas.trained_table import Entry, Plan
+from primitives.core.errors import InvalidInput
+from search_spaces.core.space import Point
+
+_TREES = 200
+_NEAR = 20  # trainings, nearest in Dice, whose luck a training draws from
+_FOLDS = 10
+_GENERATIONS, _CHILDREN = 60, 300
+_TIGHT = 0.05  # quantile of the table's parameters
+_FEWEST = 20  # networks that a model is made of
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well networks that were left out are predicted.
+
+    Attributes:
+        spearman: correlation of predicted and mean Dice.
+        error: median absolute error of Dice.
+        ceiling: Spearman's correlation of the Dice of two seeds.
+        noise: standard deviation of Dice between seeds of a network.
+    """
+
+    spearman: float
+    error: float
+    ceiling: float
+    noise: float
+
+
+class World:
+    """What all searches of a table share.
+
+    Args:
+        plan: of the table.
+        entries: of it; networks with fewer than two trainings do not tell luck.
+
+    Raises:
+        InvalidInput: scikit-learn is missing, or the table holds too few networks.
+    """
+
+    def __init__(self, plan: Plan, entries: Sequence[Entry]) -> None:
+        self.plan = plan
+        self._entries: dict[int, list[Entry]] = {}
+        for entry in entries:
+            self._entries.setdefault(entry.net, []).append(entry)
+        if len(self._entries) < _FEWEST:
+            raise InvalidInput(
+                f"a table must hold at least {_FEWEST} networks, got {len(self._entries)}; "
+                "extend it with nas bench table --nets"
+            )
+        self._space = search_spaces.load(plan.space)
+        values = {name: list(d.values) for name, d in self._space.dimensions.items()}
+        self.genes = Genes(values, find_conditions(self._space))
+        self._costs = CostTable(plan.size)
+        self._known: dict[bytes, tuple[Hashable, float, float]] = {}
+        self._scores: dict[Hashable, Floats] = {}
+
+    def facts(self, codes: Codes) -> tuple[Hashable, float, float]:
+        """Return key, parameters and multiply-adds of a design.
+
+        Shape: (genes,)
+        """
+        name = codes.tobytes()
+        if name not in self._known:
+            arch = self._space.arch(self.genes.decode(codes), *self.plan.channels)
+            params, macs = self._costs.costs(arch)
+            self._known[name] = arch.key, float(params), float(macs)
+        return self._known[name]
+
+    def scores(self, codes: Codes) -> Floats:
+        """Return the predicted scores of designs, in the order of `_scores`; remembered.
+
+        Shape: (n, genes) -> (n, 1 + 2 rungs)
+        """
+        facts = [self.facts(row) for row in codes]
+        rows = [i for i, (key, *_) in enumerate(facts) if key not in self._scores]
+        if rows:
+            costs = np.log([facts[i][1:] for i in rows])
+            new = self._predict(codes[rows], costs)
+            self._scores |= {facts[i][0]: row for i, row in zip(rows, new, strict=True)}
+        return np.array([self._scores[key] for key, *_ in facts])
+
+    def luck(self, dice: float, rng: Generator) -> Floats:
+        """Draw what a training adds to the predicted scores.
+
+        Shape: scalar -> (1 + 2 rungs,)
+        """
+        means, rests = self._luck
+        near = np.argsort(np.abs(means - dice), kind="stable")[:_NEAR]
+        return np.asarray(rests[rng.choice(near)])
+
+    @cached_property
+    def _luck(self) -> tuple[Floats, Floats]:
+        """Return mean Dice and deviation of each training of networks that have several."""
+        means, rests = [], []
+        for trainings in self._entries.values():
+            if len(trainings) > 1:
+                found = np.array([_scores(entry, self.plan.rungs) for entry in trainings])
+                unbiased = np.sqrt(len(found) / (len(found) - 1))
+                means += [found[:, 0].mean()] * len(found)
+                rests += list(unbiased * (found - found.mean(0)))
+        if not means:
+            raise InvalidInput("a table must hold two trainings of a network, got one of each")
+        return np.array(means), np.array(rests)
+
+    @cached_property
+    def _data(self) -> tuple[Codes, Floats, Floats]:
+        """Return codes, log-costs and mean scores of the networks."""
+        firsts = [trainings[0] for trainings in self._entries.values()]
+        codes = self.genes.encode([entry.point for entry in firsts])
+        costs = np.log([[entry.params, entry.macs] for entry in firsts])
+        rungs = self.plan.rungs
+        means = [np.mean([_scores(e, rungs) for e in t], axis=0) for t in self._entries.values()]
+        return codes, costs, np.array(means)
+
+    @cached_property
+    def _model(self) -> Any:
+        codes, costs, scores = self._data
+        return _forest().fit(self._features(codes, costs), scores)
+
+    def _predict(self, codes: Codes, costs: Floats) -> Floats:
+        return np.asarray(self._model.predict(self._features(codes, costs)), dtype=float)
+
+    def _features(self, codes: Codes, costs: Floats) -> Floats:
+        """Return ranks of ordered genes, the others one column per value, and log-costs."""
+        columns = []
+        for gene, values in zip(
+            self.genes.canonical(codes).T, self.genes.values.values(), strict=True
+        ):
+            if is_ordered(values):
+                ranks = np.append(np.argsort(np.argsort(values)), -1)
+                columns.append(ranks[gene][:, None])
+            else:
+                columns.append(gene[:, None] == np.arange(len(values)))
+        return np.hstack([*columns, costs]).astype(float)
+
+    def quality(self) -> Quality:
+        """Return how far predictions can be trusted, by cross-validation over networks."""
+        from scipy.stats import spearmanr
+        from sklearn.model_selection import KFold, cross_val_predict
+
+        codes, costs, scores = self._data
+        folds = KFold(_FOLDS, shuffle=True, random_state=0)
+        dice = scores[:, 0]
+        found = cross_val_predict(_forest(), self._features(codes, costs), scores, cv=folds)[:, 0]
+        pairs = np.array([
+            [t[0].dice, t[1].dice] for t in self._entries.values() if len(t) > 1
+        ])  # fmt: skip
+        return Quality(
+            float(spearmanr(found, dice).statistic),
+            float(np.median(np.abs(found - dice))),
+            float(spearmanr(*pairs.T).statistic),
+            float(self._luck[1][:, 0].std()),
+        )
+
+    def published(self) -> list[Point]:
+        """Return the published networks of the table."""
+        return [
+            trainings[0].point
+            for trainings in self._entries.values()
+            if trainings[0].origin == "published"
+        ]
+
+    def tight(self) -> float:
+        """Return a limit on parameters that one network of the table in twenty keeps."""
+        return float(np.quantile(np.exp(self._data[1][:, 0]), _TIGHT))
+
+    def losses(self, codes: Codes, limit: float) -> Floats:
+        """Return true losses; see `nas.grounds.Ground`.
+
+        Networks below the table's smallest one count as large as that: trees say the same of both,
+        so that a search could shrink for ever.
+        """
+        worst = float(self._data[2][:, 0].min())
+        if not len(codes):
+            return np.empty((0, 2))
+        params = np.log([self.facts(row)[1] for row in codes])
+        size = np.maximum(params, self._least) - np.log(limit)
+        return np.stack([worst - self.scores(codes)[:, 0], size], axis=1)
+
+    @property
+    def _least(self) -> float:
+        """Logarithm of the fewest parameters in the table."""
+        return float(self._data[1][:, 0].min())
+
+    def best(self, limit: float) -> float:
+        """Return the hypervolume of a noise-free evolution, by estimated costs, checked in the end.
+
+        Args:
+            limit: the most parameters.
+        """
+        rng = np.random.default_rng(0)
+        pool = Pool(self.genes.sizes, rng)
+        book = CostBook(self.cost, self.genes, dear=True)
+        codes = self._data[0]
+        for _ in range(_GENERATIONS):
+            costs = book.estimate(codes, rng)
+            size = np.maximum(costs[:, 0], self._least)
+            values = np.stack([self._predict(codes, costs)[:, 0], size], axis=1)
+            values[costs[:, 0] > np.log(limit), 0] = 0.0
+            front = codes[front_mask(values, ["maximize", "minimize"])]
+            codes = np.unique(np.vstack([front, pool.children(front, _CHILDREN)]), axis=0)
+        return hypervolume(self.losses(np.vstack([front, self._data[0]]), limit), np.zeros(2))
+
+    def cost(self, points: Sequence[Point]) -> Mapping[str, Floats]:
+        """Return exact parameters and multiply-adds of points."""
+        facts = [self.facts(row)[1:] for row in self.genes.encode(points)]
+        params, macs = np.array(facts).reshape(-1, 2).T
+        return {"params": params, "macs": macs}
+
+
+def _scores(entry: Entry, rungs: Sequence[int]) -> list[float]:
+    """Return final Dice, settled losses at the rungs, Dice there."""
+    return [entry.dice, *entry.losses, *(entry.curve[rung - 1][2] for rung in rungs)]
+
+
+def _forest() -> Any:
+    try:
+        from sklearn.ensemble import ExtraTreesRegressor
+    except ImportError:
+        raise InvalidInput(
+            "task 'tabular' needs scikit-learn: pip install nas-unet[bench]"
+        ) from None
+    return ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=0)

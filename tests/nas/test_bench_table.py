@@ -1,0 +1,76 @@
+"""Building a table with real trainings: what a second run adds, and that it repeats nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nas.costs import measure_costs
+from nas.trained_table import read_table
+from search_spaces.ultralight import SPACE
+from tests.commands import run
+
+COMMAND = "bench table {table} --data phantom --size 32 --seeds 1 --nets"
+
+
+@pytest.mark.slow
+def test_a_killed_build_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+    table = tmp_path / "table.jsonl"
+    command = COMMAND.format(table=table)
+    code = "from nas.cli import main; main()"
+    build = subprocess.Popen([sys.executable, "-c", code, *command.split(), "3"])
+    deadline = time.monotonic() + 300
+    while not (table.exists() and len(table.read_text().splitlines()) > 1):
+        assert build.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    workers = psutil.Process(build.pid).children(recursive=True)
+    os.kill(build.pid, signal.SIGKILL)
+    build.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert gone
+    assert not alive  # a worker ends with the one that it works for
+    plan, before = read_table(table)
+    assert run(f"{command} 3").exit_code == 0
+    again, entries = read_table(table)
+    assert again == plan
+    assert entries[: len(before)] == before
+    assert sorted((entry.net, entry.seed) for entry in entries) == [(0, 0), (1, 0), (2, 0)]
+    assert len({entry.key for entry in entries}) == 3
+
+
+@pytest.mark.slow
+def test_entries_tell_what_a_training_showed(tmp_path: Path) -> None:
+    table = tmp_path / "table.jsonl"
+    assert run(f"{COMMAND.format(table=table)} 1 --seeds 2").exit_code == 0
+    plan, (first, second) = read_table(table)
+    arch = SPACE.arch(SPACE.baselines["ultralight-t"].point, *plan.channels)
+    costs = measure_costs(arch, plan.size)
+    assert (first.key, first.params, first.macs) == (arch.key, costs.params, costs.macs)
+    assert (first.origin, first.point) == ("published", SPACE.baselines["ultralight-t"].point)
+    assert len(first.curve) == plan.epochs == 9
+    assert first.dice == max(dice for _, _, dice in first.curve)
+    assert len(first.losses) == len(plan.rungs) == 2
+    assert (first.seed, second.seed) == (0, 1)
+    assert first.curve != second.curve
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--epochs 10", "epochs must be a multiple of 9, got 10"),
+        ("--space ultralite", "'ultralight'"),
+        ("--data nowhere", "nowhere"),
+        ("--most-params 100", "most-params"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused(tmp_path: Path, options: str, message: str) -> None:
+    refused = run(f"bench table {tmp_path / 'table.jsonl'} --data phantom --size 32 {options}")
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+    assert not (tmp_path / "table.jsonl").exists()

@@ -1,0 +1,170 @@
+"""A table as a world to search: its scores, luck and costs against what the entries say."""
+
+import random
+from functools import cache
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.costs import measure_costs
+from nas.known_cost import KnownCostSampler
+from nas.table_world import World
+from nas.tabular import Tabular
+from nas.trained_table import Entry, add_entry, begin_table
+from primitives.core.errors import InvalidInput
+from search_spaces.ultralight import SPACE
+from tests.commands import run, run_json
+from tests.nas.test_trained_table import PLAN
+
+NETS, LUCK = 60, 0.01
+
+
+def merit(params: int) -> float:
+    return 0.1 * log(params)
+
+
+@cache
+def entries() -> list[Entry]:
+    """Small networks whose Dice rises with their parameters alone; luck is +-0.01."""
+    rng, found = random.Random(0), []
+    for net in range(NETS):
+        point = {**SPACE.sample(rng), "width": rng.choice([4, 8])}
+        arch = SPACE.arch(point, *PLAN.channels)
+        costs = measure_costs(arch, PLAN.size)
+        for seed in (0, 1):
+            luck = LUCK * (2 * seed - 1)
+            dice = merit(costs.params) - 0.5 + luck
+            found.append(
+                Entry(
+                    net=net,
+                    seed=seed,
+                    origin="published" if net == 0 else "spread",
+                    key=arch.key,
+                    point=point,
+                    params=costs.params,
+                    macs=costs.macs,
+                    dice=dice,
+                    losses=[1.0 - luck, 0.8 - dice],
+                    curve=[[1.0, 1.0, 0.1 * epoch + luck] for epoch in range(9)],
+                    seconds=1.0,
+                )
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(PLAN, entries())
+
+
+@pytest.fixture(scope="module")
+def ground(world: World) -> Tabular:
+    return Tabular(world, seed=3, limit=50_000.0, best=1.0)
+
+
+def test_networks_that_were_left_out_are_predicted(world: World) -> None:
+    quality = world.quality()
+    assert quality.spearman > 0.9  # parameters tell all
+    assert quality.error < 0.02
+    assert quality.ceiling == pytest.approx(1.0)
+    assert quality.noise == pytest.approx(np.sqrt(2) * LUCK)  # of two, unbiased
+
+
+def test_points_go_there_and_back(ground: Tabular) -> None:
+    for entry in entries()[::10]:
+        assert ground.decoded(ground.coded(entry.point)) == entry.point
+    assert ground.coded(SPACE.baselines["ultralight-t"].point)["width"] == 0  # the narrowest
+    switch, off = ground.conditions["gate_kernel"]
+    assert (switch, off) == ("gate", {"ag", "add"})
+
+
+def test_costs_are_those_of_the_network(ground: Tabular) -> None:
+    for entry in entries()[1:20:6]:
+        assert ground.costs(ground.coded(entry.point)) == (entry.params, entry.macs)
+        assert ground.key(ground.coded(entry.point)) == entry.key
+
+
+def test_luck_is_what_equal_networks_had(ground: Tabular) -> None:
+    point = ground.coded(entries()[0].point)
+    true = ground.dice(point)
+    trained = np.array([ground.train(point, number) - true for number in range(40)])
+    assert set(np.abs(trained).round(6)) == {round(np.sqrt(2) * LUCK, 6)}
+    assert {*np.sign(trained)} == {-1, 1}
+    # Losses and early Dice share the luck of their training.
+    losses = np.array([ground.loss(point, number, 1 / 9) for number in range(40)])
+    early = np.array([ground.early_dice(point, number, 1 / 3) for number in range(40)])
+    assert np.corrcoef(trained, losses)[0, 1] == pytest.approx(-1)
+    assert np.corrcoef(trained, early)[0, 1] == pytest.approx(1)
+    assert ground.train(point, 7) == ground.train(point, 7)
+
+
+def test_losses_are_missing_dice_and_log_parameters(ground: Tabular) -> None:
+    nets = {entry.net: entry for entry in entries()}
+    points = [ground.coded(entry.point) for entry in nets.values()]
+    losses = ground.losses(points)
+    params = np.array([entry.params for entry in nets.values()])
+    assert losses[:, 1] == pytest.approx(np.log(params / ground.limit))
+    worst = min(merit(entry.params) - 0.5 for entry in nets.values())
+    assert losses[:, 0] == pytest.approx([worst - ground.dice(point) for point in points])
+
+
+def test_networks_below_the_smallest_of_the_table_count_as_large(world: World) -> None:
+    tiny = {**SPACE.baselines["ultralight-t"].point, "growth": "1-1-2-3-4", "levels": 4}
+    tiny |= {name: "1" for name in SPACE.dimensions if "_kernels_" in name}
+    tiny |= {name: "none" for name in SPACE.dimensions if "_attention_" in name}
+    codes = world.genes.encode([tiny])
+    least = min(entry.params for entry in entries())
+    assert world.facts(codes[0])[1] < least
+    assert world.losses(codes, 50_000.0)[0, 1] == pytest.approx(np.log(least / 50_000))
+
+
+def test_a_known_cost_search_of_a_table_keeps_the_limit(ground: Tabular) -> None:
+    sampler = KnownCostSampler(ground.problem(), seed=0)
+    assert sampler.genes.conditions == ground.conditions
+    assert ground.problem().limits == {"params": 50_000.0}
+
+
+def write(path: Path, count: int) -> Path:
+    begin_table(path, PLAN)
+    for entry in entries()[:count]:
+        add_entry(path, entry)
+    return path
+
+
+@pytest.mark.slow
+def test_the_command_replays_searches(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.jsonl", 2 * NETS)
+    command = f"bench search --task tabular --table {path} --seeds 1 --trials 10 --samplers"
+    found = run_json(f"{command} known-cost,ray-asha,random")
+    assert found["task"]["trainings"] == 2 * NETS
+    rows = found["samplers"]
+    assert rows["known-cost"]["infeasible"] == rows["known-cost"]["refused"] == 0
+    assert rows["random"]["refused"] > 0  # no table tells of what is larger than its networks
+    assert rows["known-cost"]["partly"] == 0
+    assert all(0 < row["share"]["10"] <= 1.001 for row in rows.values())
+    first = [row["curve"][1][0] for row in rows.values()]
+    assert first[0] == first[2]  # all begin with the published networks
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--task tabular", "needs --table"),
+        ("--task tabular --table {table} --noise 0.1", "has no --noise"),
+        ("--task tabular --table {table}", "must hold at least 20 networks, got 5"),
+        ("--table {table}", "--table belongs to --task tabular"),
+        ("--samplers ray-asha", "sampler 'ray-asha' needs Dice before the end: --task tabular"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: str, message: str) -> None:
+    table = write(tmp_path / "table.jsonl", 10)
+    refused = run(f"bench search --seeds 1 --trials 5 {options.format(table=table)}")
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+def test_one_training_of_each_network_tells_no_luck() -> None:
+    with pytest.raises(InvalidInput, match="must hold two trainings of a network"):
+        World(PLAN, entries()[::2]).luck(0.5, np.random.default_rng(0))
