@@ -81,22 +81,8 @@ def test_the_list_is_what_a_cpu_runs(name: str) -> None:
     assert_as_a_cpu_runs_them(name, 1)
 
 
-# A CPU takes its own kernel for attention and folds batches of matrix products by their strides; on
-# the meta device torch does neither, so these calls are never found in a table, but estimated.
-OTHERWISE = pytest.mark.xfail(strict=True, reason="attention and folded products differ on a CPU")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("lgms", marks=OTHERWISE),
-        pytest.param("medunext", marks=OTHERWISE),
-        pytest.param("mixed", marks=OTHERWISE),
-        "timm",
-        "uconvnext",
-    ],
-)
+@pytest.mark.parametrize("name", ["lgms", "medunext", "mixed", "timm", "uconvnext"])
 def test_the_list_of_any_space_is_what_a_cpu_runs(name: str) -> None:
     assert_as_a_cpu_runs_them(name, 3)
 
