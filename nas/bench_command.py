@@ -122,17 +122,15 @@ def table(
     import torch
 
     import search_spaces
-    from nas.bench_table import build_table, make_plan
-    from nas.data import DataSpec, prepare
+    from nas.bench_table import build_table
     from nas.plan import find_device
     from nas.progress import TerminalWatcher
+    from nas.table_training import make_plan, prepare_beside
 
     where = torch.device(find_device(device or "auto"))
-    source = data if data == "phantom" else str(Path(data).resolve())
     with TerminalWatcher() as watcher:
-        cache = file.parent / f".{file.name}.cache"
-        prepared = prepare(DataSpec(source, size), cache, seed=0, progress=watcher.preparing)
-        name = Path(source).name
+        prepared = prepare_beside(file, data, size, watcher.preparing)
+        name = Path(data).resolve().name
         plan = make_plan(search_spaces.load(space), name, prepared, most_params, epochs)
         entries = build_table(
             file,

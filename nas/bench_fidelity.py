@@ -44,13 +44,14 @@ class Trainings:
         problem: what is searched.
 
     Attributes:
+        ground: that answers.
         clock: training equivalents so far.
         ended: full trainings, as the clock at their end and the point.
         refused: proposals that could not be trained, and cost nothing.
     """
 
     def __init__(self, study: optuna.Study, ground: Ground, rule: str, problem: Problem) -> None:
-        self._study, self._ground = study, ground
+        self._study, self.ground = study, ground
         self._rungs = rung_epochs(rule, EPOCHS)
         objectives = find_objectives(["dice", "params"])
         gains = CurveGain(study, problem) if rule == "model" else None
@@ -60,21 +61,21 @@ class Trainings:
         self.ended: list[tuple[float, Point]] = []
         self.refused = 0
 
-    def shares(self, trials: int) -> Floats:
-        """Return the share of the best hypervolume after each whole training equivalent.
+    def volumes(self, trials: int) -> Floats:
+        """Return the hypervolume after each whole training equivalent.
 
-        Only what was trained in full has a share; what was begun later than that is left out.
+        Only what was trained in full counts; what was begun later than that is left out.
 
         Shape: scalar -> (trials,)
         """
         clocks = np.array([clock for clock, _ in self.ended])
-        losses = self._ground.losses([point for _, point in self.ended])
-        grown = np.append(0.0, np.cumsum(volume_gains(losses, np.zeros(2)))) / self._ground.best
+        losses = self.ground.losses([point for _, point in self.ended])
+        grown = np.append(0.0, np.cumsum(volume_gains(losses, np.zeros(2))))
         return grown[np.searchsorted(clocks, np.arange(1, trials + 1) + 1e-9, side="right")]
 
     def train(self, trial: Trial) -> None:
         """Train the point of a trial until it is stopped or done."""
-        point, ground = trial.params, self._ground
+        point, ground = trial.params, self.ground
         number = trial.user_attrs.get(RESUMES, trial.number)
         number = self._numbers[trial.number] = self._numbers.get(number, number)
         params, macs = ground.costs(point)

@@ -60,6 +60,9 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
 }
 
 
+Played = tuple[optuna.Study, Trainings, float]  # study, trainings, seconds that proposals took
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """One run of a method.
@@ -123,15 +126,17 @@ def bench_samplers(
     Raises:
         InvalidInput: "warm-start" has no earlier search.
     """
-    runs: dict[str, list[Replay]] = {name: [] for name in names}
+    played: dict[str, list[Played]] = {name: [] for name in names}
     for ground, before in grounds:
         if WARM in names and before is None:
             raise InvalidInput(
                 f"sampler {WARM!r} needs the trainings of an earlier search: --earlier N"
             )
         for name in names:
-            runs[name].append(replay(name, ground, trials, before))
-            progress("runs", sum(map(len, runs.values())), len(names) * len(seeds))
+            known = before if name == WARM else None
+            played[name].append(_play(name, ground, trials, known))
+            progress("runs", sum(map(len, played.values())), len(names) * len(seeds))
+    runs = _judged(played, trials)
     return {
         "task": {**task, "trials": trials},
         "seeds": list(seeds),
@@ -157,15 +162,29 @@ def check_methods(names: Sequence[str]) -> None:
             )
 
 
-def replay(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Replay:
-    """Run one method on one ground; "warm-start" begins with earlier results."""
-    study, done, seconds = _play(name, ground, trials, earlier if name == WARM else None)
+def _judged(played: Mapping[str, Sequence[Played]], trials: int) -> dict[str, list[Replay]]:
+    """Return what all runs were worth; the best that is known may come from any of them."""
+    found = {name: [_replay(one, trials) for one in plays] for name, plays in played.items()}
+    return {
+        name: [
+            replace(run, shares=run.shares / done.ground.best)
+            for run, (_, done, _) in zip(runs, played[name], strict=True)
+        ]
+        for name, runs in found.items()
+    }
+
+
+def _replay(played: Played, trials: int) -> Replay:
+    """Return what a run was worth, with volumes for shares."""
+    study, done, seconds = played
+    ground = done.ground
     trained = [t.params for t in study.trials if RESUMES not in t.user_attrs]
     trained = [point for point in trained if ground.knows(point)]
+    params = np.array([ground.costs(point)[0] for point in trained])
     return Replay(
-        done.shares(trials),
+        done.volumes(trials),
         seconds / len(trained) * trials,
-        int((ground.losses(trained)[:, 1] > 1e-12).sum()) if ground.limit else 0,
+        int((params > ground.limit * (1 + 1e-12)).sum()) if ground.limit else 0,
         len(trained) - len({ground.key(point) for point in trained}),
         done.refused,
         *_claims(study, ground),
@@ -182,9 +201,7 @@ def _claims(study: optuna.Study, ground: Ground) -> tuple[float, float]:
     return float(np.mean(above)), float(np.mean(partly))
 
 
-def _play(
-    name: str, ground: Ground, trials: int, earlier: Results | None = None
-) -> tuple[optuna.Study, Trainings, float]:
+def _play(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Played:
     """Return the study of a search, its trainings, and the seconds that proposals took."""
     proposes, rule, sees = RULES.get(name, (name, "none", False))
     curve = curve_reader(rung_epochs(rule, EPOCHS))
@@ -198,7 +215,9 @@ def _play(
     seconds, done = 0.0, Trainings(study, ground, rule, problem)
     if name == NAIVE:
         if not isinstance(ground, Tabular):
-            raise InvalidInput(f"sampler {NAIVE!r} needs Dice before the end: --task tabular")
+            raise InvalidInput(
+                f"sampler {NAIVE!r} needs Dice before the end: --task tabular or live"
+            )
         done = NaiveTrainings(study, ground, problem)
     while done.clock < trials - 1e-9:
         began = time.perf_counter()

@@ -9,6 +9,7 @@ import click
 from nas.prompt import echo_json, json_option
 
 if TYPE_CHECKING:
+    from nas.folder import Progress
     from nas.grounds import Ground
     from nas.history import Results
 
@@ -18,10 +19,11 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 
 
 @click.command("search")
-@click.option("--task", type=click.Choice(["synthetic", "tabular"]), default="synthetic",
+@click.option("--task", type=click.Choice(["synthetic", "tabular", "live"]), default="synthetic",
               show_default=True, help="What is searched.")  # fmt: skip
 @click.option("--table", type=click.Path(path_type=Path),
-              help="Tabular: a file of `nas bench table`.")  # fmt: skip
+              help="Tabular, live: a file of `nas bench table`; live adds to it.")  # fmt: skip
+@click.option("--data", help="Live: the data that the table was made with.")
 @click.option("--samplers", default=_DEFAULT, show_default=True, help="Names, by commas.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, help="Where they begin.")
@@ -36,6 +38,7 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 def bench_search(
     task: str,
     table: Path | None,
+    data: str | None,
     samplers: str,
     seeds: int,
     first_seed: int,
@@ -56,15 +59,14 @@ def bench_search(
 
     names, span = samplers.split(","), range(first_seed, first_seed + seeds)
     check_methods(names)
-    if task == "tabular":
-        if table is None or noise is not None or earlier:
-            raise click.UsageError("--task tabular needs --table, and has no --noise or --earlier")
-        grounds, facts = _tabular(table, span, tight)
-    else:
-        if table is not None:
-            raise click.UsageError("--table belongs to --task tabular")
-        grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
+    _check(task, table, data, noise, earlier, tight)
     with TerminalWatcher() as watcher:
+        if task == "synthetic":
+            grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
+        elif task == "tabular":
+            grounds, facts = _tabular(Path(str(table)), span, tight)
+        else:
+            grounds, facts = _live(Path(str(table)), str(data), span, watcher.preparing)
         found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
     if as_json:
         echo_json(found)
@@ -79,11 +81,45 @@ def _synthetic(seeds: range, noise: float, tight: bool, earlier: int) -> "Arena"
     return grounds, facts | ({"earlier": earlier} if earlier else {})
 
 
-def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
-    from nas.tabular import open_world, tabular_grounds
+def _check(
+    task: str, table: Path | None, data: str | None, noise: float | None, earlier: int, tight: bool
+) -> None:
+    """Check that options belong to the task."""
+    if task == "synthetic" and (table or data):
+        raise click.UsageError("--table and --data belong to --task tabular and live")
+    if task != "synthetic" and (table is None or noise is not None or earlier):
+        raise click.UsageError(f"--task {task} needs --table, and has no --noise or --earlier")
+    if (task == "live") != (data is not None) or (task == "live" and tight):
+        raise click.UsageError("--data belongs to --task live, which needs it and has no --tight")
 
-    world, facts = open_world(file)
-    return tabular_grounds(world, seeds, tight=tight), {**facts, "tight": tight}
+
+def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
+    from dataclasses import asdict
+
+    from nas.table_world import PredictedWorld
+    from nas.tabular import tabular_grounds
+    from nas.trained_table import read_table
+
+    plan, entries = read_table(file)
+    world = PredictedWorld(plan, entries)
+    facts = {"name": "tabular", "table": file.name, "trainings": len(entries), "tight": tight}
+    limit = world.tight() if tight else float(plan.most_params)
+    return tabular_grounds(world, seeds, limit), {**facts, "quality": asdict(world.quality())}
+
+
+def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
+    import torch
+
+    from nas.live_world import LiveWorld
+    from nas.plan import find_device
+    from nas.table_training import open_plan
+    from nas.tabular import tabular_grounds
+
+    plan, prepared = open_plan(file, data, progress)
+    device = torch.device(find_device("auto"))
+    world = LiveWorld(file, plan, prepared, device, progress)
+    facts = {"name": "live", "table": file.name, "data": plan.data, "tight": False}
+    return tabular_grounds(world, seeds, float(plan.most_params)), facts
 
 
 @click.command("report")

@@ -25,65 +25,18 @@ import torch
 import search_spaces
 from nas.cost_table import CostTable
 from nas.data import Data, Prepared, open_data
-from nas.fitting import check_size
 from nas.folder import Progress
 from nas.pareto import front_mask
-from nas.recipes import find_recipe
-from nas.settings import training_seed
-from nas.slot import DeviceSlot
-from nas.train import Training
+from nas.table_training import Job, train_entry
 from nas.trained_table import Entry, Plan, add_entry, begin_table
 from primitives.core.errors import InvalidInput
-from search_spaces.core.arch import Arch
 from search_spaces.core.space import Point, Space
 
-RECIPE = "brief"
 _DRAWN = 16  # random networks of which one is taken
 _TRIES = 2000  # before it is said that there are none left
 _MOVES = 3  # dimensions that a mutation moves at most
 _FEWEST = 5e3  # parameters that the spread begins at
 _GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it fill an interval evenly, however many there are
-
-Job = tuple[int, str, Point, int]  # number of the network, its origin and point, the seed
-
-
-def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epochs: int) -> Plan:
-    """Return what all trainings share.
-
-    Args:
-        space: that networks are of.
-        data: name of the folder.
-        prepared: what it holds.
-        most_params: the most parameters of a network.
-        epochs: of a training; a multiple of 9, so that there are rungs at 1/9 and 1/3.
-
-    Raises:
-        InvalidInput: epochs are no such multiple, the size does not fit, or the data are not images
-            as the space needs them.
-    """
-    check_size(prepared.size, space)
-    if prepared.ndim != space.ndim:
-        raise InvalidInput(
-            f"space {space.name!r} needs {space.ndim}D data, got {prepared.ndim}D; "
-            "name another --space or --data"
-        )
-    if epochs % 9:
-        raise InvalidInput(f"epochs must be a multiple of 9, got {epochs}")
-    recipe = find_recipe(RECIPE)
-    images = len(prepared.split["train"]), len(prepared.split["val"])
-    return Plan(
-        space=space.name,
-        most_params=most_params,
-        data=data,
-        fingerprint=prepared.fingerprint,
-        images=images,
-        channels=(prepared.in_channels, prepared.classes),
-        size=prepared.size,
-        recipe=(RECIPE, recipe.version),
-        epochs=epochs,
-        steps=epochs * recipe.steps_per_epoch(images[0]),
-        rungs=(epochs // 9, epochs // 3),
-    )
 
 
 def build_table(
@@ -226,46 +179,4 @@ def _end_with(parent: int) -> None:
 def _train(job: Job) -> Entry:
     assert _shared is not None
     prepared, plan, data = _shared
-    net, origin, point, seed = job
-    arch = search_spaces.load(plan.space).arch(point, *plan.channels)
-    params, macs = CostTable(plan.size).costs(arch)
-    training, losses = _trained(arch, plan, prepared, data, seed)
-    assert training.best is not None
-    return Entry(
-        net=net,
-        seed=seed,
-        origin=origin,
-        key=arch.key,
-        point=dict(point),
-        params=params,
-        macs=macs,
-        dice=round(training.best.dice, 5),
-        losses=[round(loss, 5) for loss in losses],
-        curve=[
-            [round(value, 5) for value in (epoch.train_loss, epoch.val_loss, epoch.dice)]
-            for epoch in training.curve
-        ],
-        seconds=round(training.seconds, 1),
-    )
-
-
-def _trained(
-    arch: Arch, plan: Plan, prepared: Prepared, data: Data, seed: int
-) -> tuple[Training, list[float]]:
-    """Return a finished training, and its settled losses at the rungs."""
-    losses = []
-    with DeviceSlot(data.train.images.device) as slot:
-        training = Training(
-            arch,
-            data,
-            prepared,
-            find_recipe(plan.recipe[0]),
-            epochs=plan.epochs,
-            seed=training_seed(seed, arch.key),
-            slot=slot,
-        )
-        while not training.done:
-            training.run_epoch()
-            if training.epoch in plan.rungs:
-                losses.append(training.settled_loss())
-    return training, losses
+    return train_entry(job, plan, prepared, data)

@@ -126,7 +126,8 @@ def _on_cpu(block: nn.Module, shapes: Sequence[Shape]) -> list[Operator]:
         maps = tuple(map(_empty, shapes))
         with Lister(shapes_only) as lister:
             functional_call(block, weights, maps)
-    return lister.operators
+    found: list[Operator] = lister.operators
+    return found
 
 
 def _empty(shape: Sequence[int]) -> torch.Tensor:

@@ -9,19 +9,17 @@ at the rungs together, from trainings that came near the predicted score.
 Source: surrogate benchmarks, Zela et al., ICLR 2022 (arXiv 2008.09777).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator
 
-import search_spaces
-from nas.conditions import find_conditions
 from nas.cost_book import CostBook
-from nas.cost_table import CostTable
-from nas.genes import Codes, Genes, is_ordered
+from nas.genes import Codes, is_ordered
+from nas.networks import Networks
 from nas.pareto import Floats, front_mask, hypervolume
 from nas.pool import Pool
 from nas.trained_table import Entry, Plan
@@ -34,6 +32,47 @@ _FOLDS = 10
 _GENERATIONS, _CHILDREN = 60, 300
 _TIGHT = 0.05  # quantile of the table's parameters
 _FEWEST = 20  # networks that a model is made of
+
+
+class TableWorld(Protocol):
+    """What trainings of one plan show.
+
+    Attributes:
+        plan: that they share.
+        nets: that can be trained.
+    """
+
+    plan: Plan
+    nets: Networks
+
+    def training(self, codes: Codes, seed: int, number: int) -> Floats:
+        """Return what a search's training shows, in the order of `scores_of`.
+
+        Args:
+            codes: of the network.
+            seed: of the search.
+            number: of the training.
+
+        Shape: (genes,) -> (1 + 2 rungs,)
+        """
+
+    def dice(self, codes: Codes, seed: int) -> float:
+        """Return the Dice of a network that a search is judged by.
+
+        Shape: (genes,)
+        """
+
+    def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
+        """Return the losses that a search is judged by, of networks in order of their trainings.
+
+        Shape: (n, genes) -> (n, 2); see `nas.grounds.Ground`
+        """
+
+    def published(self) -> list[Point]:
+        """Return the published networks that every search begins with."""
+
+    def best(self, limit: float) -> float:
+        """Return the largest hypervolume that is known of networks within a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +92,7 @@ class Quality:
     noise: float
 
 
-class World:
+class PredictedWorld:
     """What all searches of a table share.
 
     Args:
@@ -74,31 +113,26 @@ class World:
                 f"a table must hold at least {_FEWEST} networks, got {len(self._entries)}; "
                 "extend it with nas bench table --nets"
             )
-        self._space = search_spaces.load(plan.space)
-        values = {name: list(d.values) for name, d in self._space.dimensions.items()}
-        self.genes = Genes(values, find_conditions(self._space))
-        self._costs = CostTable(plan.size)
-        self._known: dict[bytes, tuple[Hashable, float, float]] = {}
-        self._scores: dict[Hashable, Floats] = {}
+        self.nets = Networks(plan.space, plan.channels, plan.size)
+        self._scores: dict[str, Floats] = {}
+        self._best: dict[float, float] = {}
 
-    def facts(self, codes: Codes) -> tuple[Hashable, float, float]:
-        """Return key, parameters and multiply-adds of a design.
+    def training(self, codes: Codes, seed: int, number: int) -> Floats:
+        """Return the scores of a training; see `TableWorld`."""
+        scores = self.scores(codes[None])[0]
+        rng = np.random.default_rng([seed, number])
+        return np.asarray(scores + self.luck(float(scores[0]), rng))
 
-        Shape: (genes,)
-        """
-        name = codes.tobytes()
-        if name not in self._known:
-            arch = self._space.arch(self.genes.decode(codes), *self.plan.channels)
-            params, macs = self._costs.costs(arch)
-            self._known[name] = arch.key, float(params), float(macs)
-        return self._known[name]
+    def dice(self, codes: Codes, seed: int) -> float:
+        """Return the predicted mean Dice; see `TableWorld`."""
+        return float(self.scores(codes[None])[0, 0])
 
     def scores(self, codes: Codes) -> Floats:
-        """Return the predicted scores of designs, in the order of `_scores`; remembered.
+        """Return the predicted scores of designs, in the order of `scores_of`; remembered.
 
         Shape: (n, genes) -> (n, 1 + 2 rungs)
         """
-        facts = [self.facts(row) for row in codes]
+        facts = [self.nets.facts(row) for row in codes]
         rows = [i for i, (key, *_) in enumerate(facts) if key not in self._scores]
         if rows:
             costs = np.log([facts[i][1:] for i in rows])
@@ -121,7 +155,7 @@ class World:
         means, rests = [], []
         for trainings in self._entries.values():
             if len(trainings) > 1:
-                found = np.array([_scores(entry, self.plan.rungs) for entry in trainings])
+                found = np.array([scores_of(entry, self.plan.rungs) for entry in trainings])
                 unbiased = np.sqrt(len(found) / (len(found) - 1))
                 means += [found[:, 0].mean()] * len(found)
                 rests += list(unbiased * (found - found.mean(0)))
@@ -133,10 +167,10 @@ class World:
     def _data(self) -> tuple[Codes, Floats, Floats]:
         """Return codes, log-costs and mean scores of the networks."""
         firsts = [trainings[0] for trainings in self._entries.values()]
-        codes = self.genes.encode([entry.point for entry in firsts])
+        codes = self.nets.genes.encode([entry.point for entry in firsts])
         costs = np.log([[entry.params, entry.macs] for entry in firsts])
         rungs = self.plan.rungs
-        means = [np.mean([_scores(e, rungs) for e in t], axis=0) for t in self._entries.values()]
+        means = [np.mean([scores_of(e, rungs) for e in t], axis=0) for t in self._entries.values()]
         return codes, costs, np.array(means)
 
     @cached_property
@@ -151,7 +185,7 @@ class World:
         """Return ranks of ordered genes, the others one column per value, and log-costs."""
         columns = []
         for gene, values in zip(
-            self.genes.canonical(codes).T, self.genes.values.values(), strict=True
+            self.nets.genes.canonical(codes).T, self.nets.genes.values.values(), strict=True
         ):
             if is_ordered(values):
                 ranks = np.append(np.argsort(np.argsort(values)), -1)
@@ -191,8 +225,8 @@ class World:
         """Return a limit on parameters that one network of the table in twenty keeps."""
         return float(np.quantile(np.exp(self._data[1][:, 0]), _TIGHT))
 
-    def losses(self, codes: Codes, limit: float) -> Floats:
-        """Return true losses; see `nas.grounds.Ground`.
+    def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
+        """Return true losses; see `TableWorld`.
 
         Networks below the table's smallest one count as large as that: trees say the same of both,
         so that a search could shrink for ever.
@@ -200,7 +234,7 @@ class World:
         worst = float(self._data[2][:, 0].min())
         if not len(codes):
             return np.empty((0, 2))
-        params = np.log([self.facts(row)[1] for row in codes])
+        params = np.log([self.nets.facts(row)[1] for row in codes])
         size = np.maximum(params, self._least) - np.log(limit)
         return np.stack([worst - self.scores(codes)[:, 0], size], axis=1)
 
@@ -210,14 +244,16 @@ class World:
         return float(self._data[1][:, 0].min())
 
     def best(self, limit: float) -> float:
-        """Return the hypervolume of a noise-free evolution, by estimated costs, checked in the end.
+        """Return the hypervolume of a noise-free evolution; see `TableWorld`."""
+        if limit not in self._best:
+            self._best[limit] = self._evolved(limit)
+        return self._best[limit]
 
-        Args:
-            limit: the most parameters.
-        """
+    def _evolved(self, limit: float) -> float:
+        """Evolve by estimated costs; in the end costs are exact."""
         rng = np.random.default_rng(0)
-        pool = Pool(self.genes.sizes, rng)
-        book = CostBook(self.cost, self.genes, dear=True)
+        pool = Pool(self.nets.genes.sizes, rng)
+        book = CostBook(self.nets.cost, self.nets.genes, dear=True)
         codes = self._data[0]
         for _ in range(_GENERATIONS):
             costs = book.estimate(codes, rng)
@@ -226,16 +262,10 @@ class World:
             values[costs[:, 0] > np.log(limit), 0] = 0.0
             front = codes[front_mask(values, ["maximize", "minimize"])]
             codes = np.unique(np.vstack([front, pool.children(front, _CHILDREN)]), axis=0)
-        return hypervolume(self.losses(np.vstack([front, self._data[0]]), limit), np.zeros(2))
-
-    def cost(self, points: Sequence[Point]) -> Mapping[str, Floats]:
-        """Return exact parameters and multiply-adds of points."""
-        facts = [self.facts(row)[1:] for row in self.genes.encode(points)]
-        params, macs = np.array(facts).reshape(-1, 2).T
-        return {"params": params, "macs": macs}
+        return hypervolume(self.losses(np.vstack([front, self._data[0]]), 0, limit), np.zeros(2))
 
 
-def _scores(entry: Entry, rungs: Sequence[int]) -> list[float]:
+def scores_of(entry: Entry, rungs: Sequence[int]) -> list[float]:
     """Return final Dice, settled losses at the rungs, Dice there."""
     return [entry.dice, *entry.losses, *(entry.curve[rung - 1][2] for rung in rungs)]
 

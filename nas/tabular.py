@@ -1,8 +1,6 @@
-"""Searches of a table of trained networks; see `nas.table_world`."""
+"""Searches of a space whose trainings share a plan; see `nas.table_world`, `nas.live_world`."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,25 +10,24 @@ from nas.genes import Codes, Conditions, is_ordered
 from nas.history import Results
 from nas.pareto import Floats
 from nas.problem import Goal, Point, Problem
-from nas.table_world import World
-from nas.trained_table import read_table
+from nas.table_world import TableWorld
 
 
 class Tabular:
-    """One search's view of a table; see `nas.grounds.Ground`.
+    """One search's view of a world; see `nas.grounds.Ground`.
 
     Args:
-        world: the table.
+        world: what trainings show.
         seed: of luck and of the search.
         limit: the most parameters.
-        best: the largest hypervolume that is known.
     """
 
-    def __init__(self, world: World, seed: int, limit: float, best: float) -> None:
-        self.world, self.seed, self.limit, self.best = world, seed, limit, best
+    def __init__(self, world: TableWorld, seed: int, limit: float) -> None:
+        self.world, self.seed, self.limit = world, seed, limit
+        self._nets = world.nets
         self._values = {
             name: sorted(values) if is_ordered(values) else values
-            for name, values in world.genes.values.items()
+            for name, values in world.nets.genes.values.items()
         }
         self.space: Mapping[str, BaseDistribution] = {
             name: IntDistribution(0, len(values) - 1)
@@ -39,6 +36,11 @@ class Tabular:
             for name, values in self._values.items()
         }
         self.first = [self.coded(point) for point in world.published()]
+
+    @property
+    def best(self) -> float:
+        """See `Ground`."""
+        return self.world.best(self.limit)
 
     def coded(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return a point of the space as searches see it: ordered values by their ranks."""
@@ -56,7 +58,7 @@ class Tabular:
         """Those of the space, as searches see its values."""
         return {
             name: (switch, frozenset(self._code(switch, value) for value in off))
-            for name, (switch, off) in self.world.genes.conditions.items()
+            for name, (switch, off) in self._nets.genes.conditions.items()
         }
 
     def _code(self, name: str, value: Any) -> Any:
@@ -68,7 +70,7 @@ class Tabular:
         return Problem(
             space=self.space,
             goals=[Goal(), Goal("params")],
-            cost=lambda points: self.world.cost([self.decoded(p) for p in points]),
+            cost=lambda points: self._nets.cost([self.decoded(p) for p in points]),
             limits={"params": self.limit},
             key=self.key,
             conditions=self.conditions,
@@ -76,19 +78,19 @@ class Tabular:
         )
 
     def _codes(self, point: Point) -> Codes:
-        codes: Codes = self.world.genes.encode([self.decoded(point)])[0]
+        codes: Codes = self._nets.genes.encode([self.decoded(point)])[0]
         return codes
 
     def key(self, point: Point) -> Hashable:
         """See `Ground`."""
-        return self.world.facts(self._codes(point))[0]
+        return self._nets.facts(self._codes(point))[0]
 
     def costs(self, point: Point) -> tuple[float, float]:
         """See `Ground`."""
-        return self.world.facts(self._codes(point))[1:]
+        return self._nets.facts(self._codes(point))[1:]
 
     def knows(self, point: Point) -> bool:
-        """See `Ground`; the table says nothing of larger networks than its own."""
+        """See `Ground`; nothing larger than the plan allows is trained."""
         return self.costs(point)[0] <= self.world.plan.most_params
 
     def train(self, point: Point, number: int) -> float:
@@ -97,7 +99,7 @@ class Tabular:
 
     def dice(self, point: Point) -> float:
         """See `Ground`."""
-        return float(self.world.scores(self._codes(point)[None])[0, 0])
+        return self.world.dice(self._codes(point), self.seed)
 
     def loss(self, point: Point, number: int, share: float) -> float:
         """See `Ground`; at the plan's rungs alone."""
@@ -112,39 +114,24 @@ class Tabular:
         return self.world.plan.rungs.index(round(share * self.world.plan.epochs))
 
     def _trained(self, point: Point, number: int) -> Floats:
-        scores = self.world.scores(self._codes(point)[None])[0]
-        rng = np.random.default_rng([self.seed, number])
-        return np.asarray(scores + self.world.luck(float(scores[0]), rng))
+        return self.world.training(self._codes(point), self.seed, number)
 
     def losses(self, points: Sequence[Point]) -> Floats:
         """See `Ground`."""
-        codes = [self._codes(point) for point in points]
-        return self.world.losses(np.array(codes, dtype=np.intp), self.limit)
+        codes = np.array([self._codes(point) for point in points], dtype=np.intp)
+        sizes = len(points), len(self._values)
+        return self.world.losses(codes.reshape(sizes), self.seed, self.limit)
 
 
 def tabular_grounds(
-    world: World, seeds: Sequence[int], *, tight: bool
+    world: TableWorld, seeds: Sequence[int], limit: float
 ) -> Iterator[tuple[Tabular, Results | None]]:
     """Yield what each seed searches, and that there is no earlier search.
 
     Args:
-        world: the table.
+        world: that all search.
         seeds: of luck and of the searches.
-        tight: whether parameters are limited to the least twentieth of the table.
+        limit: the most parameters.
     """
-    limit = world.tight() if tight else float(world.plan.most_params)
-    best = world.best(limit)
     for seed in seeds:
-        yield Tabular(world, seed, limit, best), None
-
-
-def open_world(file: Path) -> tuple[World, dict[str, Any]]:
-    """Read a table, and return what to say of it beside the world that it makes.
-
-    Raises:
-        InvalidInput: the file is no table, or too small a one.
-    """
-    plan, entries = read_table(file)
-    world = World(plan, entries)
-    facts = {"name": "tabular", "table": file.name, "trainings": len(entries)}
-    return world, {**facts, "quality": asdict(world.quality())}
+        yield Tabular(world, seed, limit), None

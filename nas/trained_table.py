@@ -64,8 +64,8 @@ class Entry:
     Attributes:
         net: number of the network.
         seed: number of the training of this network.
-        origin: "published", "spread" (evenly over log-parameters) or "mutated" (from a network that
-            was on the front by then).
+        origin: "published", "spread" (evenly over log-parameters), "mutated" (from a network that
+            was on the front by then) or "searched" (by a live comparison).
         key: of the arch.
         point: of the space.
         params: of the network.

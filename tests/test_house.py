@@ -47,7 +47,7 @@ SEARCH = {
     "nas/worker.py",
 }
 MEASURING = ("train", "score", "costs", "latency", "evaluate", "losses", "metrics", "store")
-MEASURING += ("inherit", "nearest", "bench_table", "trained_table")
+MEASURING += ("inherit", "nearest", "bench_table", "trained_table", "table_training")
 MEASURING += ("operators", "latency_record", "latency_fit", "calibration", "onnx_probes", "timing")
 MAX_FILE, MAX_FUNCTION = 300, 50
 MAX_BLOCKS = 390  # lines of a file of blocks, whose docstrings are long

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
-from nas.bench_search import _play, replay
+from nas.bench_search import _judged, _play
 from nas.early_stop import RESUMES, RUNGS
 from nas.grounds import Synthetic
 from nas.pareto import hypervolume
@@ -72,11 +72,11 @@ def test_shares_are_of_full_trainings_within_the_clock(
     study, done, _ = played
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == len(done.ended)
-    shares = done.shares(BUDGET)
-    assert len(shares) == BUDGET
-    assert (np.diff(shares) >= 0).all()
+    volumes = done.volumes(BUDGET)
+    assert len(volumes) == BUDGET
+    assert (np.diff(volumes) >= 0).all()
     early = [point for clock, point in done.ended if clock <= 10]
-    assert shares[9] == pytest.approx(hypervolume(GROUND.losses(early), np.zeros(2)) / GROUND.best)
+    assert volumes[9] == pytest.approx(hypervolume(GROUND.losses(early), np.zeros(2)))
 
 
 @pytest.mark.slow
@@ -96,10 +96,11 @@ def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> N
 
 @pytest.mark.slow
 def test_without_a_rule_every_training_costs_one() -> None:
-    found = replay("random", Synthetic(Instance(3)), 12)
-    _, done, _ = _play("random", Synthetic(Instance(3)), 12)
+    ground = Synthetic(Instance(3))
+    played = _play("random", ground, 12)
+    (found,), done = _judged({"random": [played]}, 12)["random"], played[1]
     assert [clock for clock, _ in done.ended] == pytest.approx(list(range(1, 13)))
-    assert (found.shares == done.shares(12)).all()
+    assert (found.shares == done.volumes(12) / ground.best).all()
 
 
 def test_rules_are_compared_by_name_beside_samplers() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from nas.costs import measure_costs
 from nas.known_cost import KnownCostSampler
-from nas.table_world import World
+from nas.table_world import PredictedWorld
 from nas.tabular import Tabular
 from nas.trained_table import Entry, add_entry, begin_table
 from primitives.core.errors import InvalidInput
@@ -55,16 +55,16 @@ def entries() -> list[Entry]:
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return World(PLAN, entries())
+def world() -> PredictedWorld:
+    return PredictedWorld(PLAN, entries())
 
 
 @pytest.fixture(scope="module")
-def ground(world: World) -> Tabular:
-    return Tabular(world, seed=3, limit=50_000.0, best=1.0)
+def ground(world: PredictedWorld) -> Tabular:
+    return Tabular(world, seed=3, limit=50_000.0)
 
 
-def test_networks_that_were_left_out_are_predicted(world: World) -> None:
+def test_networks_that_were_left_out_are_predicted(world: PredictedWorld) -> None:
     quality = world.quality()
     assert quality.spearman > 0.9  # parameters tell all
     assert quality.error < 0.02
@@ -110,14 +110,14 @@ def test_losses_are_missing_dice_and_log_parameters(ground: Tabular) -> None:
     assert losses[:, 0] == pytest.approx([worst - ground.dice(point) for point in points])
 
 
-def test_networks_below_the_smallest_of_the_table_count_as_large(world: World) -> None:
+def test_networks_below_the_smallest_of_the_table_count_as_large(world: PredictedWorld) -> None:
     tiny = {**SPACE.baselines["ultralight-t"].point, "growth": "1-1-2-3-4", "levels": 4}
     tiny |= {name: "1" for name in SPACE.dimensions if "_kernels_" in name}
     tiny |= {name: "none" for name in SPACE.dimensions if "_attention_" in name}
-    codes = world.genes.encode([tiny])
+    codes = world.nets.genes.encode([tiny])
     least = min(entry.params for entry in entries())
-    assert world.facts(codes[0])[1] < least
-    assert world.losses(codes, 50_000.0)[0, 1] == pytest.approx(np.log(least / 50_000))
+    assert world.nets.facts(codes[0])[1] < least
+    assert world.losses(codes, 0, 50_000.0)[0, 1] == pytest.approx(np.log(least / 50_000))
 
 
 def test_a_known_cost_search_of_a_table_keeps_the_limit(ground: Tabular) -> None:
@@ -154,7 +154,9 @@ def test_the_command_replays_searches(tmp_path: Path) -> None:
         ("--task tabular", "needs --table"),
         ("--task tabular --table {table} --noise 0.1", "has no --noise"),
         ("--task tabular --table {table}", "must hold at least 20 networks, got 5"),
-        ("--table {table}", "--table belongs to --task tabular"),
+        ("--table {table}", "--table and --data belong to --task tabular and live"),
+        ("--task live --table {table}", "--data belongs to --task live, which needs it"),
+        ("--task live --table {table} --data phantom", "data must be those of"),
         ("--samplers ray-asha", "sampler 'ray-asha' needs Dice before the end: --task tabular"),
     ],
 )
@@ -167,4 +169,4 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: str, messag
 
 def test_one_training_of_each_network_tells_no_luck() -> None:
     with pytest.raises(InvalidInput, match="must hold two trainings of a network"):
-        World(PLAN, entries()[::2]).luck(0.5, np.random.default_rng(0))
+        PredictedWorld(PLAN, entries()[::2]).luck(0.5, np.random.default_rng(0))

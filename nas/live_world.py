@@ -1,0 +1,104 @@
+"""Real trainings as a world to search: each is run when a search asks for it, and kept in a table.
+
+A search is judged by trainings that it never saw: each network that was on its front when it came,
+and only these, is trained once more with another seed. What is worse than the weakest published
+network adds nothing. Searches that ask for the same network with the same seed share its training,
+and an interrupted comparison goes on from what the table holds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.data import Prepared, open_data
+from nas.folder import Progress
+from nas.genes import Codes
+from nas.networks import Networks
+from nas.pareto import Floats, hypervolume
+from nas.table_training import train_entry
+from nas.table_world import scores_of
+from nas.trained_table import Entry, Plan, add_entry, begin_table
+from search_spaces.core.space import Point
+
+_BASE_SEEDS = (0, 1)  # of the trainings that tell what the published networks are worth
+
+
+class LiveWorld:
+    """See the module, and `nas.table_world.TableWorld`.
+
+    Args:
+        path: of the table.
+        plan: of the table.
+        prepared: the data.
+        device: to train on.
+        progress: called after each training.
+
+    Raises:
+        InvalidInput: the file is of another plan.
+        OSError: it cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, plan: Plan, prepared: Prepared, device: torch.device, progress: Progress
+    ) -> None:
+        self.plan = plan
+        self.nets = Networks(plan.space, plan.channels, plan.size)
+        self._path, self._prepared, self._progress = path, prepared, progress
+        self._data = open_data(prepared, device)
+        found = begin_table(path, plan)
+        self._entries = {(entry.key, entry.seed): entry for entry in found}
+        self._numbers = {entry.key: entry.net for entry in found}
+        self._worst = min(
+            np.mean([self._entry(codes, seed).dice for seed in _BASE_SEEDS])
+            for codes in self.nets.genes.encode(self.published())
+        )
+
+    def training(self, codes: Codes, seed: int, number: int) -> Floats:
+        """Return the scores of a training, whatever its number; see `TableWorld`."""
+        return np.array(scores_of(self._entry(codes, 2 * seed), self.plan.rungs))
+
+    def dice(self, codes: Codes, seed: int) -> float:
+        """Return the Dice of a training that the search never saw; see `TableWorld`."""
+        return self._entry(codes, 2 * seed + 1).dice
+
+    def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
+        """Return the losses of networks that were on the front when they came, 0 of the others."""
+        params = np.log([self.nets.facts(row)[1] for row in codes]) - np.log(limit)
+        told = np.array([self.training(row, seed, 0)[0] for row in codes])
+        losses = np.zeros((len(codes), 2))
+        for i, row in enumerate(codes):
+            before = slice(0, i)
+            if not ((told[before] >= told[i]) & (params[before] <= params[i])).any():
+                losses[i] = self._worst - self.dice(row, seed), params[i]
+        return losses
+
+    def published(self) -> list[Point]:
+        """Return the published networks within the plan's limit; see `TableWorld`."""
+        points = [baseline.point for _, baseline in self.nets.space.seeds()]
+        params = self.nets.cost(points)["params"]
+        return [p for p, size in zip(points, params, strict=True) if size <= self.plan.most_params]
+
+    def best(self, limit: float) -> float:
+        """Return the hypervolume of the mean Dice of all that was trained; see `TableWorld`."""
+        dice: dict[str, list[float]] = {}
+        for entry in self._entries.values():
+            dice.setdefault(entry.key, []).append(entry.dice)
+        params = {entry.key: entry.params for entry in self._entries.values()}
+        rows = [
+            [self._worst - np.mean(found), np.log(params[key] / limit)]
+            for key, found in dice.items()
+            if len(found) > 1  # the best of many single trainings flatters
+        ]
+        return hypervolume(np.array(rows), np.zeros(2))
+
+    def _entry(self, codes: Codes, seed: int) -> Entry:
+        key = self.nets.facts(codes)[0]
+        if (key, seed) not in self._entries:
+            net = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
+            job = net, "searched", self.nets.genes.decode(codes), seed
+            entry = train_entry(job, self.plan, self._prepared, self._data)
+            add_entry(self._path, entry)
+            self._entries[key, seed] = entry
+            self._progress("trainings", len(self._entries), 0)
+        return self._entries[key, seed]
