@@ -23,7 +23,8 @@ from nas.prompt import FAILED, Duration, device_option, echo_json, json_option
 @click.option("--invert-masks", is_flag=True, default=None, help="The class of interest is 0.")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave bad files out.")
 @click.option(
-    "--recipe", help="How to train: fast, fast-ema, fast3d, ultralight.  [default: fast, fast3d]"
+    "--recipe",
+    help="How to train: fast, fast-ema, brief, fast3d, ultralight.  [default: fast, fast3d]",
 )
 @click.option(
     "--sampler", help="known-cost, tpe, nsga2, nsga3, gp, random or local.  [default: known-cost]"
