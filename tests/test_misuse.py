@@ -89,8 +89,8 @@ MISUSES = {
     f"{QUICK} --time 3": "invalid value for '--time': a time reads 90s, 30m, 2h or 1d, got '3'; "
     "see `nas search --help`",
     f"{QUICK} --trial-timeout 0s": "trial_timeout must be positive, got 0.0",
-    f"{QUICK} --recipe fats": "recipe must be one of fast, fast-ema, brief, fast3d, ultralight, got "
-    "'fats'; "
+    f"{QUICK} --recipe fats": "recipe must be one of fast, fast-ema, brief, fast3d, ultralight, "
+    "got 'fats'; "
     "did you mean 'fast'?",
     f"{QUICK} --sampler tpo": "sampler must be one of known-cost, tpe, nsga2, nsga3, gp, "
     "random, local, got 'tpo'; did you mean 'tpe'?",
