@@ -21,6 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 
+from nas.ablations import RandomStart, costs_no_inputs, costs_unknown
 from nas.bench_fidelity import EPOCHS, RULES, Trainings
 from nas.bench_naive import PARTLY, NaiveTrainings
 from nas.early_stop import RESUMES, curve_reader
@@ -54,6 +55,9 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     **{name: partial(_named, make) for name, make in SAMPLERS.items()},
     WARM: lambda seed, problem: KnownCostSampler(problem, seed=seed),
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
+    "random-start": lambda seed, problem: RandomStart(problem, seed=seed),
+    "costs-unknown": lambda seed, problem: KnownCostSampler(costs_unknown(problem), seed=seed),
+    "costs-no-inputs": lambda seed, problem: KnownCostSampler(costs_no_inputs(problem), seed=seed),
     NAIVE: lambda seed, _: TPESampler(seed=seed),
     "qlognehvi": lambda seed, problem: LogNehviSampler(problem, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),

@@ -44,6 +44,7 @@ class Problem:
         curve: a trial's user attributes -> its validation losses at the rungs of its training, not
             a number where it did not get to; None: there are no rungs.
         inherits: trials may tell inherited trainings, whose lineage is an input of the models.
+        costs_as_inputs: models see exact costs beside the genes.
         earlier: results of a search of the same space on other data, one column per goal; not a
             number where it lacked one.
     """
@@ -58,6 +59,7 @@ class Problem:
     dear: bool = False
     curve: Curve | None = None
     inherits: bool = False
+    costs_as_inputs: bool = True
     earlier: Results | None = None
 
     def genes(self) -> Genes:

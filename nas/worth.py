@@ -120,7 +120,8 @@ class Worth:
 
     def _inputs(self, codes: Codes, cost: Floats, lineage: Floats | None = None) -> Inputs:
         """Return points as processes see them, trained from scratch if they have no lineage."""
-        inputs = to_inputs(self._genes, codes, cost)
+        seen = cost if self._problem.costs_as_inputs else cost[:, :0]
+        inputs = to_inputs(self._genes, codes, seen)
         if not self._problem.inherits:
             return inputs
         column = np.zeros(len(codes)) if lineage is None else lineage

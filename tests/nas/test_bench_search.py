@@ -86,3 +86,13 @@ def test_the_figure_draws_medians_and_quartiles() -> None:
     band, line = figure.data
     assert (list(line.x), list(line.y), line.name) == ([1, 2], [0.3, 0.4], "random")
     assert list(band.y) == [0.4, 0.65, 0.3, 0.2]
+
+
+def test_ablations_are_searches_of_their_own() -> None:
+    names = ("known-cost", "random-start", "costs-unknown", "costs-no-inputs")
+    found = run_json(f"bench search --samplers {','.join(names)} --seeds 1 --trials 12 --tight")
+    curves = {name: found["samplers"][name]["curve"][1] for name in names}
+    assert len({tuple(curve) for curve in curves.values()}) == len(names)
+    rows = found["samplers"]
+    # Only who knows costs keeps a limit on them.
+    assert [rows[name]["infeasible"] > 0 for name in names] == [False, True, True, False]

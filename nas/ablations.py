@@ -1,0 +1,42 @@
+"""Known-cost without one of its parts, to see what each is worth; no search offers these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.random import Generator
+
+from nas.genes import Codes
+from nas.history import History
+from nas.known_cost import KnownCostSampler
+from nas.pareto import Floats
+from nas.pool import Pool
+from nas.problem import Goal, Point, Problem
+
+
+class RandomStart(KnownCostSampler):
+    """Begins with random points instead of an even spread of costs; see `KnownCostSampler`."""
+
+    def _spread(self, history: History, rng: Generator) -> Codes:
+        return np.asarray(Pool(self.genes.sizes, rng).random(1)[0])
+
+
+def costs_unknown(problem: Problem) -> Problem:
+    """Return the problem as if costs had to be measured like scores, limits on them as well."""
+
+    def cost(points: Sequence[Point]) -> Mapping[str, Floats]:
+        return {"nothing": np.ones(len(points))}
+
+    return replace(
+        problem,
+        goals=[Goal(log=goal.log) for goal in problem.goals],
+        cost=cost,
+        limits={},
+        measured_limits=[*problem.measured_limits, *problem.limits],
+        dear=False,
+    )
+
+
+def costs_no_inputs(problem: Problem) -> Problem:
+    """Return the problem with models that see genes alone; costs of objectives are still exact."""
+    return replace(problem, costs_as_inputs=False)
