@@ -29,6 +29,7 @@ from nas.folder import Progress
 from nas.grounds import Ground, Synthetic
 from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
+from nas.morea import MoReaSampler
 from nas.pareto import Floats, front_mask
 from nas.problem import Problem
 from nas.qlognehvi import LogNehviSampler
@@ -60,6 +61,7 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     "costs-no-inputs": lambda seed, problem: KnownCostSampler(costs_no_inputs(problem), seed=seed),
     NAIVE: lambda seed, _: TPESampler(seed=seed),
     "qlognehvi": lambda seed, problem: LogNehviSampler(problem, seed=seed),
+    "syne-morea": lambda seed, problem: MoReaSampler(problem, seed=seed),
     "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
 }
 

@@ -36,6 +36,7 @@ SEARCH = {
     "nas/history.py",
     "nas/known_cost.py",
     "nas/ledger.py",
+    "nas/morea.py",
     "nas/opening.py",
     "nas/point_sampler.py",
     "nas/problem.py",
