@@ -31,6 +31,7 @@ from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
 from nas.morea import MoReaSampler
 from nas.pareto import Floats, front_mask
+from nas.primo import play_primo
 from nas.problem import Problem
 from nas.qlognehvi import LogNehviSampler
 from nas.rungs import rung_epochs
@@ -40,6 +41,7 @@ from nas.tabular import Tabular
 from primitives.core.errors import InvalidInput, nearest
 
 OURS = "known-cost"
+PRIMO = "primo"  # proposes and stops by itself
 NAIVE = "ray-asha"  # what people have
 WARM = "warm-start"  # known-cost after an earlier search
 _KIN = 10_000  # seeds of relatives
@@ -162,7 +164,7 @@ def check_methods(names: Sequence[str]) -> None:
         InvalidInput: one is not.
     """
     for name in names:
-        if name not in (known := [*METHODS, *RULES]):
+        if name not in (known := [*METHODS, *RULES, PRIMO]):
             raise InvalidInput(
                 f"samplers must be some of {', '.join(known)}, got {name!r}{nearest(name, known)}"
             )
@@ -209,12 +211,14 @@ def _claims(study: optuna.Study, ground: Ground) -> tuple[float, float]:
 
 def _play(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Played:
     """Return the study of a search, its trainings, and the seconds that proposals took."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if name == PRIMO:
+        return play_primo(ground, trials)
     proposes, rule, sees = RULES.get(name, (name, "none", False))
     curve = curve_reader(rung_epochs(rule, EPOCHS))
     problem = replace(ground.problem(), earlier=earlier, curve=curve)
     seen = problem if sees else replace(problem, curve=None)
     sampler = METHODS[proposes](ground.seed, seen)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for point in ground.first:
         study.enqueue_trial(dict(point))

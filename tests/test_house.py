@@ -39,6 +39,7 @@ SEARCH = {
     "nas/morea.py",
     "nas/opening.py",
     "nas/point_sampler.py",
+    "nas/primo.py",
     "nas/problem.py",
     "nas/qlognehvi.py",
     "nas/runner.py",
