@@ -37,12 +37,12 @@ class LogNehviSampler(PointSampler):
         seed: with the trial's number it determines every draw.
 
     Raises:
-        InvalidInput: botorch is not installed.
+        InvalidInput: botorch is not installed, or too old.
     """
 
     def __init__(self, problem: Problem, *, seed: int) -> None:
         try:
-            import botorch  # noqa: F401
+            import botorch.optim.optimize_mixed  # noqa: F401
         except ImportError:
             raise InvalidInput(
                 "sampler 'qlognehvi' needs botorch: pip install nas-unet[bench]"
