@@ -100,7 +100,8 @@ class PredictedWorld:
         entries: of it; networks with fewer than two trainings do not tell luck.
 
     Raises:
-        InvalidInput: scikit-learn is missing, or the table holds too few networks.
+        InvalidInput: scikit-learn is missing, the table holds too few networks, or ones that its
+            space does not know.
     """
 
     def __init__(self, plan: Plan, entries: Sequence[Entry]) -> None:
@@ -114,6 +115,8 @@ class PredictedWorld:
                 "extend it with nas bench table --nets"
             )
         self.nets = Networks(plan.space, plan.channels, plan.size)
+        for trainings in self._entries.values():
+            self.nets.space.validate(trainings[0].point)  # the space may have changed since
         self._scores: dict[str, Floats] = {}
         self._best: dict[float, float] = {}
 

@@ -1,6 +1,7 @@
 """A table as a world to search: its scores, luck and costs against what the entries say."""
 
 import random
+from dataclasses import replace
 from functools import cache
 from math import log
 from pathlib import Path
@@ -170,3 +171,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: str, messag
 def test_one_training_of_each_network_tells_no_luck() -> None:
     with pytest.raises(InvalidInput, match="must hold two trainings of a network"):
         PredictedWorld(PLAN, entries()[::2]).luck(0.5, np.random.default_rng(0))
+
+
+def test_a_table_of_an_older_space_is_refused() -> None:
+    points = [{name: e.point[name] for name in e.point if name != "gate"} for e in entries()]
+    older = [replace(e, point=point) for e, point in zip(entries(), points, strict=True)]
+    with pytest.raises(InvalidInput, match="'gate' is missing"):
+        PredictedWorld(PLAN, older)
