@@ -42,6 +42,7 @@ _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
 _SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
 _CHECKED = 60  # the most whose exact costs are measured for one proposal there
+_MOST_CHECKED = 600  # while none of them is within the limits
 
 
 class KnownCostSampler(PointSampler):
@@ -143,8 +144,9 @@ class KnownCostSampler(PointSampler):
         order = np.argsort(-scores, kind="stable")
         dear, best, best_score, within = self.problem.dear, None, -np.inf, 0
         new = (row for row in order if self.key(self.genes.decode(codes[row])) not in history.known)
-        for row in islice(new, _CHECKED if dear else None):
-            if best is not None and (within >= _SHORTLIST or best_score >= scores[row]):
+        for checked, row in enumerate(islice(new, _MOST_CHECKED if dear else None)):
+            enough = within >= _SHORTLIST or (dear and checked >= _CHECKED)
+            if best is not None and (enough or best_score >= scores[row]):
                 break
             one = codes[row : row + 1]
             cost = self._book.exact(one)

@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from nas.front_mutation import FrontMutationSampler
+from nas.history import read_history
 from nas.known_cost import START, KnownCostSampler
 from nas.pareto import Floats
 from nas.point_sampler import PointSampler
@@ -176,3 +177,19 @@ def test_front_mutation_moves_one_or_two_genes() -> None:
     for i in range(10, len(points)):  # after as many at random
         moves = [sum(points[i][name] != old[name] for name in SPACE) for old in points[:i]]
         assert 1 <= min(moves) <= 2
+
+
+def test_where_all_that_look_best_are_too_large_one_that_is_not_is_found() -> None:
+    problem = Problem(
+        space={"width": IntDistribution(1, 300)},
+        goals=[Goal(), Goal("params")],
+        cost=lambda points: {"params": np.array([float(p["width"]) for p in points])},
+        limits={"params": 100},
+        dear=True,
+    )
+    made = KnownCostSampler(problem, seed=0)
+    widest_first = np.arange(299, -1, -1)[:, None]
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    history = read_history(study, made.key, ["width"], -1)
+    chosen = made._first_new(widest_first, np.arange(300, 0, -1.0), history, None)
+    assert made.genes.decode(chosen) == {"width": 100}
