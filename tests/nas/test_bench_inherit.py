@@ -14,7 +14,7 @@ def test_children_are_trained_from_scratch_and_inherited(tmp_path: Path) -> None
     found = run_json(command)
     rows = found["children"]
     assert [row["change"] for row in rows] == list(CHANGES)
-    assert 0 < found["parent"] < 1
+    assert 0 <= found["parent"] < 1  # so short a plan may find nothing
     for row in rows:
         assert 0.3 < row["share"] < 1  # one change leaves most of a network
         assert all(0 <= row[plan] <= 1 for plan in ("full", "short", "inherited"))

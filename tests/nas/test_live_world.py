@@ -7,7 +7,7 @@ import pytest
 from nas.trained_table import read_table
 from tests.commands import run, run_json
 
-TRIALS = 3
+TRIALS = 2
 
 
 @pytest.mark.slow
