@@ -138,7 +138,8 @@ def bench_samplers(
     for ground, before in grounds:
         if WARM in names and before is None:
             raise InvalidInput(
-                f"sampler {WARM!r} needs the trainings of an earlier search: --earlier N"
+                f"sampler {WARM!r} needs the trainings of an earlier search: "
+                "--task synthetic --earlier N"
             )
         for name in names:
             known = before if name == WARM else None
