@@ -20,7 +20,11 @@ def shares_figure(found: Mapping[str, Any]) -> go.Figure:
         found: what `nas.bench_search.bench_samplers` returns.
     """
     task = found["task"]
-    what = f"noise {task['noise']:g}" if "noise" in task else f"{task['trainings']} real trainings"
+    what = {
+        "synthetic": lambda: f"noise {task['noise']:g}",
+        "tabular": lambda: f"{task['trainings']} real trainings",
+        "live": lambda: f"trainings on {task['data']}",
+    }[task["name"]]()
     what += ", tight" if task["tight"] else ""
     figure = new_figure(f"Share of the best hypervolume, {what}, {len(found['seeds'])} seeds")
     for number, (name, row) in enumerate(found["samplers"].items()):

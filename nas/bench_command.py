@@ -141,6 +141,7 @@ def table(
             device=where,
             workers=workers,
             progress=watcher.preparing,
+            failed=lambda why: click.echo(f"left out: {why}", err=True),
         )
     click.echo(f"{file}: {len({e.net for e in entries})} networks, {len(entries)} trainings")
 

@@ -62,6 +62,7 @@ def bench_search(
     """
     from nas.bench_search import bench_samplers, check_methods
     from nas.progress import TerminalWatcher
+    from nas.task import TrainingFailed
 
     names, span = samplers.split(","), range(first_seed, first_seed + seeds)
     check_methods(names)
@@ -73,7 +74,10 @@ def bench_search(
             grounds, facts = _tabular(Path(str(table)), span, tight)
         else:
             grounds, facts = _live(Path(str(table)), str(data), span, watcher.preparing)
-        found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
+        try:
+            found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
+        except TrainingFailed as error:
+            raise click.ClickException(f"{error}; other --seeds train other networks") from None
     if as_json:
         echo_json(found)
     _show(found, figure, tables=not as_json)

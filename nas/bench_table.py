@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import count
 from multiprocessing import get_context
@@ -28,6 +28,7 @@ from nas.data import Data, Prepared, open_data
 from nas.folder import Progress
 from nas.pareto import front_mask
 from nas.table_training import Job, train_entry
+from nas.task import TrainingFailed
 from nas.trained_table import Entry, Plan, add_entry, begin_table
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point, Space
@@ -49,6 +50,7 @@ def build_table(
     device: torch.device,
     workers: int,
     progress: Progress,
+    failed: Callable[[str], None],
 ) -> list[Entry]:
     """Train what the table lacks, in processes, and return all its entries.
 
@@ -61,11 +63,11 @@ def build_table(
         device: that all workers train on.
         workers: processes; a CPU gives one thread to each.
         progress: called after each training.
+        failed: told why a training has no result; the table then holds fewer.
 
     Raises:
         InvalidInput: the file is of another plan, or networks are used up.
         OSError: it cannot be written.
-        TrainingFailed: a loss is not finite.
     """
     entries = begin_table(path, plan)
     jobs = _jobs(plan, entries, nets, seeds)
@@ -81,7 +83,11 @@ def build_table(
                 return entries
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                entries.append(future.result())
+                try:
+                    entries.append(future.result())
+                except TrainingFailed as error:  # such a network is left out, or tried again later
+                    failed(str(error))
+                    continue
                 add_entry(path, entries[-1])
                 progress("trainings", len(entries), nets * seeds)
 

@@ -96,3 +96,17 @@ def test_ablations_are_searches_of_their_own() -> None:
     rows = found["samplers"]
     # Only who knows costs keeps a limit on them.
     assert [rows[name]["infeasible"] > 0 for name in names] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("task", "title"),
+    [
+        ({"name": "synthetic", "noise": 0.02, "tight": True}, "noise 0.02, tight, 1 seeds"),
+        ({"name": "tabular", "trainings": 146, "tight": False}, "146 real trainings, 1 seeds"),
+        ({"name": "live", "data": "cells", "tight": False}, "trainings on cells, 1 seeds"),
+    ],
+)
+def test_a_figure_says_what_was_searched(task: dict[str, object], title: str) -> None:
+    rows = {"random": {"curve": [[0.1], [0.2], [0.3]]}}
+    figure = shares_figure({"task": task, "seeds": [0], "samplers": rows})
+    assert title in figure.layout.title.text

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
 import pytest
 
+from nas import bench_table
 from nas.costs import measure_costs
+from nas.task import TrainingFailed
 from nas.trained_table import read_table
 from search_spaces.ultralight import SPACE
 from tests.commands import run
@@ -74,3 +77,26 @@ def test_a_table_that_cannot_be_is_refused(tmp_path: Path, options: str, message
     assert refused.exit_code == 2
     assert message in refused.stderr
     assert not (tmp_path / "table.jsonl").exists()
+
+
+def test_a_training_that_fails_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        """Runs nothing; every job fails."""
+
+        def __init__(self, *_: object) -> None: ...
+        def __enter__(self) -> "Failing":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def submit(self, *_: object) -> Future:
+            future: Future = Future()
+            future.set_exception(TrainingFailed("loss is nan in epoch 1"))
+            return future
+
+    monkeypatch.setattr(bench_table, "ProcessPoolExecutor", Failing)
+    ended = run(COMMAND.format(table=tmp_path / "table.jsonl") + " 2")
+    assert ended.exit_code == 0
+    assert ended.stderr.count("left out: loss is nan in epoch 1") == 2
+    assert "0 networks, 0 trainings" in ended.stdout

@@ -121,7 +121,7 @@ def test_networks_below_the_smallest_of_the_table_count_as_large(world: Predicte
     assert world.losses(codes, 0, 50_000.0)[0, 1] == pytest.approx(np.log(least / 50_000))
 
 
-def test_a_known_cost_search_of_a_table_keeps_the_limit(ground: Tabular) -> None:
+def test_known_cost_is_told_the_conditions_and_the_limit(ground: Tabular) -> None:
     sampler = KnownCostSampler(ground.problem(), seed=0)
     assert sampler.genes.conditions == ground.conditions
     assert ground.problem().limits == {"params": 50_000.0}
