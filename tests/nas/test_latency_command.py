@@ -10,10 +10,11 @@ from nas.calibration import read_calibration
 from nas.latency_record import Wanted, choose_probes
 from nas.store import Store
 from tests.commands import run, run_json
-from tests.processes import Search
+from tests.processes import Search, kill, wait_for
 
 TIMED = ("--objective", "dice,latency", "--device", "cpu")
 OPTIONS = "--space ultralight --size 32 --device cpu"
+TIMED_AGAIN = "SELECT value_json FROM study_user_attributes WHERE key = 'front_latency'"
 
 
 @pytest.fixture
@@ -62,21 +63,34 @@ def test_a_record_is_a_file_for_another_machine_and_a_plan_says_so(few: Path) ->
 
 
 @pytest.mark.slow
-def test_a_search_with_a_calibration_times_its_front_again(few: Path, search: Search) -> None:
+def test_a_search_with_a_calibration_times_its_front_again_and_goes_on_when_killed_there(
+    few: Path, search: Search
+) -> None:
     calibrate = f"latency calibrate {OPTIONS} --store {search.store}"
     first = run_json(calibrate)
+    dying = search.start(*TIMED)
+    wait_for(lambda: search.rows(TIMED_AGAIN), dying)
+    kill(dying)
+    before, trained = timed_again(search), search.finished()
+    assert before
+    assert run_json(calibrate)["key"] != first["key"], "a newer one, which changes no study"
     code, out, err = search.run(*TIMED)
     assert code == 0, err
     assert "measured in torch; predicted before: median error" in err
     assert "latency of the front timed again, end to end [95 %]:" in out
-    assert run_json(calibrate)["key"] != first["key"], "a newer one, which changes no study"
-    code, out, err = search.run(*TIMED)
-    assert code == 0, err
-    assert "latency of the front timed again" in out
+    assert before.items() <= timed_again(search).items()
+    assert search.finished() == trained
     rows = search.json("front", "s")
     assert isinstance(rows, list)
     assert rows
     assert all(row["latency_again_ms"] > 0 and not row["latency_predicted"] for row in rows)
+
+
+def timed_again(search: Search) -> dict[str, object]:
+    ((kept,),) = search.rows(TIMED_AGAIN)
+    found = json.loads(json.loads(str(kept)))
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.mark.slow
