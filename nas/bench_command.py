@@ -146,6 +146,36 @@ def table(
     click.echo(f"{file}: {len({e.net for e in entries})} networks, {len(entries)} trainings")
 
 
+@bench.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")
+@device_option
+@json_option
+def times(table: Path, file: Path, threads: int, device: str | None, as_json: bool) -> None:
+    """Time every network of TABLE, a file of `nas bench table`, on this machine, into FILE.
+
+    The same command again goes on where it was interrupted.
+    """
+    import torch
+
+    from nas.plan import find_device
+    from nas.progress import TerminalWatcher
+    from nas.table_times import summary, time_table
+
+    where = torch.device(find_device(device or "auto"))
+    with TerminalWatcher() as watcher:
+        found = summary(time_table(table, file, where, threads, watcher.preparing))
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(
+        f"{file}: {found['networks']} networks, {found['least_ms']:.3g} to {found['most_ms']:.3g} "
+        f"ms, median {found['median_ms']:.3g} ms; Spearman with parameters "
+        f"{found['spearman_params']:.2f}, with multiply-adds {found['spearman_macs']:.2f}"
+    )
+
+
 def _bench_baselines(
     space: str | None, size: int, device: str, threads: int, as_json: bool
 ) -> None:

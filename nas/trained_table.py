@@ -1,20 +1,18 @@
 """A file of networks of one space that were all trained alike: what searches can be replayed on.
 
-One JSON object a line: first the plan, which all trainings share, then one line for each training,
-added when it has ended. A line that a killed writer left unfinished is dropped by the next one.
+Its head is the plan, which all trainings share; a line for each training is added when it has ended.
 """
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from nas.json_lines import Line, add_line, begin_lines, not_of, read_lines
 from primitives.core.contract import Value
-from primitives.core.errors import InvalidInput
 
 VERSION = 1
+_COMMAND = "nas bench table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +93,11 @@ def read_table(path: Path) -> tuple[Plan, list[Entry]]:
     Raises:
         InvalidInput: the file is missing, or is no table of this version.
     """
+    head, lines = read_lines(path, VERSION, _COMMAND)
     try:
-        text = path.read_text()
-        first, *lines = text[: text.rfind("\n") + 1].splitlines()
-        head = json.loads(first)
-        if (version := head.get("version")) != VERSION:
-            raise InvalidInput(f"{path} must be of version {VERSION}, got {version}; build it anew")
-        return Plan.from_json(head), [Entry(**json.loads(line)) for line in lines]
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {str(error.strerror).lower()}") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(
-            f"{path} must be a file of `nas bench table`, it is not; name another file"
-        ) from None
+        return Plan.from_json(head), _entries(lines)
+    except TypeError:
+        raise not_of(path, _COMMAND) from None
 
 
 def begin_table(path: Path, plan: Plan) -> list[Entry]:
@@ -119,19 +107,10 @@ def begin_table(path: Path, plan: Plan) -> list[Entry]:
         InvalidInput: the file holds another plan, or something else.
         OSError: it cannot be written.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _append(path, asdict(plan))
-        return []
-    found, entries = read_table(path)
-    if found != plan:
-        theirs, ours = asdict(found), asdict(plan)
-        changed = [f"{k}={theirs[k]!r}, got {k}={ours[k]!r}" for k in ours if ours[k] != theirs[k]]
-        raise InvalidInput(f"{path} was made with {'; '.join(changed)}; name another file")
-    whole = path.read_bytes()
-    if not whole.endswith(b"\n"):
-        os.truncate(path, whole.rfind(b"\n") + 1)
-    return entries
+    try:
+        return _entries(begin_lines(path, asdict(plan), _COMMAND))
+    except TypeError:
+        raise not_of(path, _COMMAND) from None
 
 
 def add_entry(path: Path, entry: Entry) -> None:
@@ -140,11 +119,8 @@ def add_entry(path: Path, entry: Entry) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _append(path, asdict(entry))
+    add_line(path, asdict(entry))
 
 
-def _append(path: Path, value: Mapping[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(value, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+def _entries(lines: Sequence[Line]) -> list[Entry]:
+    return [Entry(**line) for line in lines]
