@@ -1,6 +1,6 @@
 """A file of networks of one space that were all trained alike: what searches can be replayed on.
 
-Its head is the plan, which all trainings share; a line for each training is added when it has ended.
+Its head is the plan, which all trainings share; a line is added when a training has ended.
 """
 
 from collections.abc import Mapping, Sequence
