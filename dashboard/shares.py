@@ -17,7 +17,7 @@ def shares_figure(found: Mapping[str, Any]) -> go.Figure:
     """Return medians over seeds as lines, quartiles as bands.
 
     Args:
-        found: what `nas.bench_search.bench_samplers` returns.
+        found: what `nas.bench.search.bench_samplers` returns.
     """
     task = found["task"]
     what = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.bench_command import bench
+from nas.bench.command import bench
 from nas.latency_command import latency
 from nas.prompt import (
     MISUSED,

@@ -22,34 +22,34 @@ BELOW = {
 # The only files that may import Ray or Optuna, besides the dashboard.
 SEARCH = {
     "nas/ancestors.py",
-    "nas/bench_fidelity.py",
-    "nas/bench_naive.py",
-    "nas/bench_search.py",
+    "nas/bench/fidelity.py",
+    "nas/bench/ray_asha.py",
+    "nas/bench/search.py",
     "nas/cli.py",
     "nas/curve_gain.py",
     "nas/dimensions.py",
     "nas/driver.py",
     "nas/early_stop.py",
     "nas/front_mutation.py",
-    "nas/grounds.py",
+    "nas/bench/grounds.py",
     "nas/handle.py",
     "nas/history.py",
     "nas/known_cost.py",
     "nas/ledger.py",
-    "nas/morea.py",
+    "nas/bench/morea.py",
     "nas/opening.py",
     "nas/point_sampler.py",
-    "nas/primo.py",
+    "nas/bench/primo.py",
     "nas/problem.py",
-    "nas/qlognehvi.py",
+    "nas/bench/qlognehvi.py",
     "nas/runner.py",
     "nas/sampling.py",
     "nas/study.py",
-    "nas/tabular.py",
+    "nas/bench/tabular.py",
     "nas/worker.py",
 }
 MEASURING = ("train", "score", "costs", "latency", "evaluate", "losses", "metrics", "store")
-MEASURING += ("inherit", "nearest", "bench_table", "trained_table", "table_training")
+MEASURING += ("inherit", "nearest", "bench.table", "bench.table_training", "bench.table_times")
 MEASURING += ("operators", "latency_record", "latency_fit", "calibration", "onnx_probes", "timing")
 MAX_FILE, MAX_FUNCTION = 300, 50
 MAX_BLOCKS = 390  # lines of a file of blocks, whose docstrings are long

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench_blocks import _blocks, _parts
+from nas.bench.blocks import _blocks, _parts
 from nas.handle import StudyHandle
 from nas.store import Store
 from tests.commands import QUICK, SEARCH, listing, run, write_images

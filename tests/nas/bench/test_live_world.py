@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.trained_table import read_table
+from nas.bench.trained_table import read_table
 from tests.commands import run, run_json
 
 TRIALS = 2

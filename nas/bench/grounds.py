@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from nas.bench.synthetic import GENES, Codes, Instance, costs
 from nas.pareto import Floats
 from nas.problem import Goal, Point, Problem
-from nas.synthetic import GENES, Codes, Instance, costs
 
 
 class Ground(Protocol):

@@ -5,13 +5,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.bench_fidelity import EPOCHS, RULES, Trainings
-from nas.bench_search import _judged, _play
+from nas.bench.fidelity import EPOCHS, RULES, Trainings
+from nas.bench.grounds import Synthetic
+from nas.bench.search import _judged, _play
+from nas.bench.synthetic import Instance
 from nas.early_stop import RESUMES, RUNGS
-from nas.grounds import Synthetic
 from nas.pareto import hypervolume
 from nas.rungs import ENOUGH, quota
-from nas.synthetic import Instance
 from tests.commands import run_json
 
 BUDGET = 14

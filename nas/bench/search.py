@@ -21,23 +21,23 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 
-from nas.ablations import RandomStart, costs_no_inputs, costs_unknown
-from nas.bench_fidelity import EPOCHS, RULES, Trainings
-from nas.bench_naive import PARTLY, NaiveTrainings
+from nas.bench.ablations import RandomStart, costs_no_inputs, costs_unknown
+from nas.bench.fidelity import EPOCHS, RULES, Trainings
+from nas.bench.grounds import Ground, Synthetic
+from nas.bench.morea import MoReaSampler
+from nas.bench.primo import play_primo
+from nas.bench.qlognehvi import LogNehviSampler
+from nas.bench.ray_asha import PARTLY, NaiveTrainings
+from nas.bench.synthetic import Instance
+from nas.bench.tabular import Tabular
 from nas.early_stop import RESUMES, curve_reader
 from nas.folder import Progress
-from nas.grounds import Ground, Synthetic
 from nas.history import Results, read_history
 from nas.known_cost import KnownCostSampler
-from nas.morea import MoReaSampler
 from nas.pareto import Floats, front_mask
-from nas.primo import play_primo
 from nas.problem import Problem
-from nas.qlognehvi import LogNehviSampler
 from nas.rungs import rung_epochs
 from nas.sampling import SAMPLERS
-from nas.synthetic import Instance
-from nas.tabular import Tabular
 from primitives.core.errors import InvalidInput, nearest
 
 OURS = "known-cost"
@@ -124,7 +124,7 @@ def bench_samplers(
     """Run methods and return medians over seeds, as plain data.
 
     Args:
-        names: keys of `METHODS` or `nas.bench_fidelity.RULES`.
+        names: keys of `METHODS` or `nas.bench.fidelity.RULES`.
         seeds: of the grounds.
         trials: trainings of each run.
         grounds: one for each seed, with results of an earlier search that "warm-start" begins with.

@@ -1,4 +1,4 @@
-"""Searches of a space whose trainings share a plan; see `nas.table_world`, `nas.live_world`."""
+"""Searches of a space whose trainings share a plan; see `table_world` and `live_world`."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from nas.bench.table_world import TableWorld
 from nas.genes import Codes, Conditions, is_ordered
 from nas.history import Results
 from nas.pareto import Floats
 from nas.problem import Goal, Point, Problem
-from nas.table_world import TableWorld
 
 
 class Tabular:
-    """One search's view of a world; see `nas.grounds.Ground`.
+    """One search's view of a world; see `nas.bench.grounds.Ground`.
 
     Args:
         world: what trainings show.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dashboard.shares import shares_figure
-from nas.bench_search import Replay, _summary, _to_match, check_methods
+from nas.bench.search import Replay, _summary, _to_match, check_methods
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.bench.table_world import PredictedWorld
+from nas.bench.tabular import Tabular
+from nas.bench.trained_table import Entry, add_entry, begin_table
 from nas.costs import measure_costs
 from nas.known_cost import KnownCostSampler
-from nas.table_world import PredictedWorld
-from nas.tabular import Tabular
-from nas.trained_table import Entry, add_entry, begin_table
 from primitives.core.errors import InvalidInput
 from search_spaces.ultralight import SPACE
 from tests.commands import run, run_json
-from tests.nas.test_trained_table import PLAN
+from tests.nas.bench.test_trained_table import PLAN
 
 NETS, LUCK = 60, 0.01
 

@@ -20,9 +20,9 @@ import torch
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 
-from nas.bench_fidelity import EPOCHS, Trainings
-from nas.grounds import Ground
-from nas.tabular import Tabular
+from nas.bench.fidelity import EPOCHS, Trainings
+from nas.bench.grounds import Ground
+from nas.bench.tabular import Tabular
 from primitives.core.errors import InvalidInput
 
 _LEAST = EPOCHS // 9  # epochs of its first rung

@@ -15,9 +15,9 @@ import numpy as np
 import optuna
 from optuna.trial import Trial
 
-from nas.bench_fidelity import Trainings
+from nas.bench.fidelity import Trainings
+from nas.bench.tabular import Tabular
 from nas.problem import Problem
-from nas.tabular import Tabular
 
 PARTLY = "partly"  # attribute of a trial that was stopped before its end
 _SHARES = (1 / 9, 1 / 3)  # of the plan, where ASHA looks

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from nas import bench_blocks
-from nas.alternatives import PARTS, Form
-from nas.bench_blocks import SIDES, Spread
+from nas.bench import blocks
+from nas.bench.alternatives import PARTS, Form
+from nas.bench.blocks import SIDES, Spread
 from primitives.core.contract import load_blocks
 from tests.commands import run, run_json
 
@@ -64,9 +64,9 @@ def test_forms_take_turns_and_ratios_are_paired_by_round(monkeypatch: pytest.Mon
             return self.forward * drift, 3.0 * drift
 
     runners: Any = [Fake("a", 1.0), Fake("b", 2.0)]
-    times = bench_blocks._times(runners, 4)
+    times = blocks._times(runners, 4)
     assert "".join(called) == "aabb" + "abbaabba"
-    (row,) = bench_blocks._rows(runners, times)
+    (row,) = blocks._rows(runners, times)
     assert (row["other"], row["rounds"]) == ("b", 4)
     assert row["forward_ratio"]["median"] == pytest.approx(2.0, rel=0.1)
     assert row["backward_ratio"]["median"] == pytest.approx(1.0, rel=0.1)
@@ -74,8 +74,8 @@ def test_forms_take_turns_and_ratios_are_paired_by_round(monkeypatch: pytest.Mon
 
 
 def test_a_block_and_a_part_are_timed_at_three_widths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_blocks, "WIDTHS", (4, 8, 16))
-    monkeypatch.setattr(bench_blocks, "SIDES", dict.fromkeys(SIDES, (8, 4, 2)))
+    monkeypatch.setattr(blocks, "WIDTHS", (4, 8, 16))
+    monkeypatch.setattr(blocks, "SIDES", dict.fromkeys(SIDES, (8, 4, 2)))
     threads = torch.get_num_threads()
     command = "bench blocks --repeats 2 --block add --block 'channel shuffle'"
     rows = run_json(command)["blocks"]
@@ -95,7 +95,7 @@ def test_a_block_and_a_part_are_timed_at_three_widths(monkeypatch: pytest.Monkey
 
 
 def test_every_block_can_be_timed() -> None:
-    timed = {case.name: case for case in bench_blocks._blocks()}
+    timed = {case.name: case for case in blocks._blocks()}
     assert {name.removesuffix(" 3d") for name in timed} == set(load_blocks()) - {
         "as-is",
         "identity",

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nas import bench_table
+from nas.bench import table as bench_table
+from nas.bench.trained_table import read_table
 from nas.costs import measure_costs
 from nas.task import TrainingFailed
-from nas.trained_table import read_table
 from search_spaces.ultralight import SPACE
 from tests.commands import run
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench_inherit import CHANGES
+from nas.bench.inheritance import CHANGES
 from tests.commands import run_json
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from nas.bench_search_command import bench_report, bench_search
+from nas.bench.search_command import bench_report, bench_search
 from nas.prompt import device_option, echo_json, json_option
 
 
@@ -47,7 +47,7 @@ def blocks(block: tuple[str, ...], repeats: int, as_json: bool) -> None:
     On one CPU thread; all forms of a part take turns.
     """
     from nas import catalog
-    from nas.bench_blocks import bench_blocks, block_table
+    from nas.bench.blocks import bench_blocks, block_table
     from nas.progress import TerminalWatcher
     from nas.tables import print_tables
 
@@ -71,7 +71,7 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
     """Train five children of one network, from scratch and with its weights, on embedded images."""
     from dataclasses import asdict
 
-    from nas.bench_inherit import bench_inherit, inherit_table
+    from nas.bench.inheritance import bench_inherit, inherit_table
     from nas.progress import TerminalWatcher
     from nas.tables import print_tables
 
@@ -122,10 +122,10 @@ def table(
     import torch
 
     import search_spaces
-    from nas.bench_table import build_table
+    from nas.bench.table import build_table
+    from nas.bench.table_training import make_plan, prepare_beside
     from nas.plan import find_device
     from nas.progress import TerminalWatcher
-    from nas.table_training import make_plan, prepare_beside
 
     where = torch.device(find_device(device or "auto"))
     with TerminalWatcher() as watcher:
@@ -159,9 +159,9 @@ def times(table: Path, file: Path, threads: int, device: str | None, as_json: bo
     """
     import torch
 
+    from nas.bench.table_times import summary, time_table
     from nas.plan import find_device
     from nas.progress import TerminalWatcher
-    from nas.table_times import summary, time_table
 
     where = torch.device(find_device(device or "auto"))
     with TerminalWatcher() as watcher:
@@ -181,7 +181,7 @@ def _bench_baselines(
 ) -> None:
     import search_spaces
     from nas import catalog
-    from nas.bench import bench_baselines
+    from nas.bench.baselines import bench_baselines
     from nas.progress import TerminalWatcher
     from nas.tables import print_tables
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from nas.synthetic import GENES, Instance, costs
+from nas.bench.synthetic import GENES, Instance, costs
 
 SIZES = [len(values) for values in GENES.values()]
 

@@ -9,8 +9,8 @@ import click
 from nas.prompt import echo_json, json_option
 
 if TYPE_CHECKING:
+    from nas.bench.grounds import Ground
     from nas.folder import Progress
-    from nas.grounds import Ground
     from nas.history import Results
 
     Arena = tuple[Iterable[tuple[Ground, Results | None]], Mapping[str, Any]]
@@ -60,7 +60,7 @@ def bench_search(
     Prints the median share of the best known hypervolume over trainings, and after how many of its
     own trainings known-cost has what each other sampler ends with.
     """
-    from nas.bench_search import bench_samplers, check_methods
+    from nas.bench.search import bench_samplers, check_methods
     from nas.progress import TerminalWatcher
     from nas.task import TrainingFailed
 
@@ -84,7 +84,7 @@ def bench_search(
 
 
 def _synthetic(seeds: range, noise: float, tight: bool, earlier: int) -> "Arena":
-    from nas.bench_search import synthetic_grounds
+    from nas.bench.search import synthetic_grounds
 
     facts = {"name": "synthetic", "noise": noise, "tight": tight}
     grounds = synthetic_grounds(seeds, noise=noise, tight=tight, earlier=earlier)
@@ -106,9 +106,9 @@ def _check(
 def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
     from dataclasses import asdict
 
-    from nas.table_world import PredictedWorld
-    from nas.tabular import tabular_grounds
-    from nas.trained_table import read_table
+    from nas.bench.table_world import PredictedWorld
+    from nas.bench.tabular import tabular_grounds
+    from nas.bench.trained_table import read_table
 
     plan, entries = read_table(file)
     world = PredictedWorld(plan, entries)
@@ -120,10 +120,10 @@ def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
 def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
     import torch
 
-    from nas.live_world import LiveWorld
+    from nas.bench.live_world import LiveWorld
+    from nas.bench.table_training import open_plan
+    from nas.bench.tabular import tabular_grounds
     from nas.plan import find_device
-    from nas.table_training import open_plan
-    from nas.tabular import tabular_grounds
 
     plan, prepared = open_plan(file, data, progress)
     device = torch.device(find_device("auto"))
@@ -137,13 +137,13 @@ def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
 def bench_report(file: Path, figure: Path | None) -> None:
     """Print the tables of what `nas bench search --json` found and kept in FILE."""
-    from nas.bench_report import read_found
+    from nas.bench.report import read_found
 
     _show(read_found(file), figure, tables=True)
 
 
 def _show(found: Mapping[str, Any], figure: Path | None, *, tables: bool) -> None:
-    from nas.bench_report import search_tables
+    from nas.bench.report import search_tables
     from nas.tables import print_tables
 
     if tables:

@@ -15,7 +15,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from nas.alternatives import PARTS, Form, Part
+from nas.bench.alternatives import PARTS, Form, Part
 from nas.folder import Progress
 from nas.latency import cpu_threads, describe_rig
 from nas.tables import table

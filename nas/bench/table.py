@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 import search_spaces
+from nas.bench.table_training import Job, train_entry
+from nas.bench.trained_table import Entry, Plan, add_entry, begin_table
 from nas.cost_table import CostTable
 from nas.data import Data, Prepared, open_data
 from nas.folder import Progress
 from nas.pareto import front_mask
-from nas.table_training import Job, train_entry
 from nas.task import TrainingFailed
-from nas.trained_table import Entry, Plan, add_entry, begin_table
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point, Space
 

@@ -13,9 +13,9 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
+from nas.bench.grounds import Ground
 from nas.curve_gain import CurveGain
 from nas.early_stop import RESUMES, EarlyStop
-from nas.grounds import Ground
 from nas.objectives import find_objectives
 from nas.pareto import Floats, volume_gains
 from nas.problem import Point, Problem
