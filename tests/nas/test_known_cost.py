@@ -1,5 +1,6 @@
 """The sampler in plain Optuna studies: no Ray, no training, a space of 400 points."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,39 @@ def test_the_first_points_spread_evenly_over_the_cost() -> None:
     assert costs[0] == 2
     assert costs[-1] == pytest.approx(4, abs=0.1)
     assert max(np.diff(costs)) < 0.5
+
+
+@pytest.mark.parametrize(("genes", "start"), [(16, 5), (36, 9), (60, 10)])
+def test_a_large_space_begins_with_more_points(genes: int, start: int) -> None:
+    more = {f"more_{i}": CategoricalDistribution([0, 1]) for i in range(genes - len(SPACE))}
+    problem = replace(PROBLEM, space={**SPACE, **more})
+
+    def asked(results: int, start: int | None) -> dict[str, Any]:
+        sampler = KnownCostSampler(problem, seed=0, start=start)
+        return told(sampler, problem, results).ask(problem.space).params
+
+    assert asked(start, None) == asked(start, start), "by the model"
+    assert asked(start - 1, None) == asked(start - 1, sys.maxsize), "evenly spread"
+    assert asked(start - 1, None) != asked(start - 1, start - 1)
+
+
+def told(sampler: PointSampler, problem: Problem, trials: int) -> optuna.Study:
+    """Return a study that knows random results."""
+    study, rng = make_study(sampler), np.random.default_rng(0)
+    for _ in range(trials):
+        point = {
+            name: d.choices[rng.integers(len(d.choices))]
+            if isinstance(d, CategoricalDistribution)
+            else int(rng.integers(d.low, d.high + 1))
+            for name, d in problem.space.items()
+            if isinstance(d, CategoricalDistribution | IntDistribution)
+        }
+        distributions = dict(problem.space)
+        values = [dice(point), params(point)]
+        study.add_trial(
+            optuna.trial.create_trial(params=point, distributions=distributions, values=values)
+        )
+    return study
 
 
 def test_equal_seeds_propose_equal_points_also_after_a_restart() -> None:
