@@ -1,6 +1,7 @@
 """A search's progress on the terminal, on stderr."""
 
 import sys
+import time
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from nas.runner import Watcher
 from nas.study import StudyDriver
 
 _PIPE = 160  # columns where there is no terminal
+_QUIET = 60.0  # seconds between lines of a long preparation there
 
 
 class TerminalWatcher(Watcher):
@@ -34,6 +36,7 @@ class TerminalWatcher(Watcher):
         self._console = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE)
         self._progress = Progress(*columns, console=self._console)
         self._bars: dict[str, TaskID] = {}
+        self._told = time.monotonic()
         self._reported: int | None = None  # endings told so far; None before the data were
 
     def __enter__(self) -> "TerminalWatcher":
@@ -44,8 +47,11 @@ class TerminalWatcher(Watcher):
             self._progress.stop()
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Draw how many images are read."""
+        """Draw how far a piece of work is: files read, networks timed; in a log, now and then."""
         self._update(what, done, total, "")
+        if not self._console.is_terminal and time.monotonic() >= self._told + _QUIET:
+            self._told = time.monotonic()
+            self._console.print(f"{what} {done}/{total}", highlight=False)
 
     def changed(self, driver: StudyDriver, running: Mapping[int, Mapping[str, float]]) -> None:
         """Draw how many trials have ended, and how those in training stand."""
