@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,8 @@ from torch import nn
 from nas import on_device
 from nas.evaluation import Latency
 from nas.on_device import median_interval, processor, repeat_passes
+
+Net = TypeVar("Net", bound=nn.Module)
 
 RUNTIMES = ("torch", "onnxruntime")
 _MIN_REPEATS = 20
@@ -115,6 +117,11 @@ def memory_format(device: torch.device, ndim: int) -> torch.memory_format:
     if device.type == "mps":
         return torch.contiguous_format
     return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+def placed(net: Net, device: torch.device, ndim: int) -> Net:
+    """Return a network where and how it is trained and timed; see `memory_format`."""
+    return net.to(device).to(memory_format=memory_format(device, ndim))
 
 
 def _warm_up(one_pass: Callable[[], float], seconds: float) -> None:

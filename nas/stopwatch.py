@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.latency import cpu_threads, memory_format, one_pass_ms
+from nas.latency import cpu_threads, one_pass_ms, placed
 from nas.on_device import repeat_passes
 from nas.operators import Lister, Operator
 from search_spaces.core.arch import Arch
@@ -49,7 +49,7 @@ def torch_times(
         threads: on a CPU.
         operators: whether to time them as well.
     """
-    net = build(arch).eval().to(device).to(memory_format=memory_format(device, arch.ndim))
+    net = placed(build(arch).eval(), device, arch.ndim)
     x = torch.randn(1, arch.in_channels, *[size] * arch.ndim, device=device)
     clock = thread_clock(device, threads)
     with cpu_threads(threads):
@@ -73,7 +73,7 @@ class Pace:
     def __init__(self, device: torch.device, threads: int) -> None:
         layers = [nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1, groups=16)]
         net = nn.Sequential(*layers, nn.BatchNorm2d(16), nn.ReLU()).eval()
-        self._net = net.to(device).to(memory_format=memory_format(device, 2))
+        self._net = placed(net, device, 2)
         self._x = torch.randn(1, 16, _PACE_SIDE, _PACE_SIDE, device=device)
         self._threads, self._clock = threads, thread_clock(device, threads)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nas.evaluation import Latency
-from nas.latency import measure_latency, memory_format, rig_key, time_passes
+from nas.latency import measure_latency, placed, rig_key, time_passes
 from nas.on_device import describe_rig
 from nas.settings import Study
 from nas.slot import DeviceSlot
@@ -84,7 +84,7 @@ def time_front(handle: "StudyHandle", progress: "Progress") -> None:
     archs = {t.arch.key: t.arch for t in handle.front() if t.arch and t.arch.key not in done}
     with DeviceSlot(device) as slot:
         for i, (key, arch) in enumerate(archs.items(), 1):
-            net = build(arch).to(device).to(memory_format=memory_format(device, arch.ndim))
+            net = placed(build(arch), device, arch.ndim)
             done[key] = time_network(net, arch, study, slot)
             handle.store.add_latency(key, study.size, done[key])
             handle.keep_timed_again(done)

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import update_bn
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
 from nas.inherit import inherit
-from nas.latency import memory_format
+from nas.latency import memory_format, placed
 from nas.losses import LOSSES
 from nas.pretrained import load_published
 from nas.recipes import Recipe
@@ -81,7 +81,7 @@ class Training:
         load_published(self.net, arch)
         if parent is not None:
             inherit(self.net, parent, arch.in_channels)
-        self.net.to(self.device).to(memory_format=self.memory_format)
+        placed(self.net, self.device, arch.ndim)
         self.loss = LOSSES[recipe.loss]
         self.batcher = Batcher(
             data.train, prepared, batch=recipe.batch, augment=recipe.augment, seed=seed

@@ -8,7 +8,7 @@ import torch
 from nas.costs import measure_costs
 from nas.fitting import check_size
 from nas.folder import Progress
-from nas.latency import describe_rig, measure_latency
+from nas.latency import describe_rig, measure_latency, placed
 from nas.plan import find_device
 from nas.slot import DeviceSlot
 from search_spaces.core.arch import Arch
@@ -55,7 +55,7 @@ def _measure(
     name: str, arch: Arch, size: int, slot: DeviceSlot, where: torch.device, threads: int
 ) -> dict[str, Any]:
     costs = measure_costs(arch, size)
-    net = build(arch).to(where)
+    net = placed(build(arch), where, arch.ndim)
     shape = (1, arch.in_channels, *[size] * arch.ndim)
     with slot.exclusive():
         latency = measure_latency(net, shape, threads=threads)

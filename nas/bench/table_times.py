@@ -18,7 +18,7 @@ from nas.bench.trained_table import Entry, read_table
 from nas.evaluation import Latency
 from nas.folder import Progress
 from nas.json_lines import add_line, begin_lines
-from nas.latency import describe_rig, measure_latency, memory_format
+from nas.latency import describe_rig, measure_latency, placed
 from nas.slot import DeviceSlot
 from search_spaces.core.network import build
 
@@ -66,7 +66,7 @@ def time_table(
         for done, (key, entry) in enumerate(nets.items(), 1):
             if key not in times:
                 arch = space.arch(entry.point, *plan.channels)
-                net = build(arch).to(device).to(memory_format=memory_format(device, arch.ndim))
+                net = placed(build(arch), device, arch.ndim)
                 shape = (1, arch.in_channels, *[plan.size] * arch.ndim)
                 with slot.exclusive():
                     times[key] = measure_latency(net, shape, threads=threads).to_json()
