@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
+from nas.fidelity.rungs import check_fidelity
 from nas.handle import open_storage, read_settings
-from nas.latency import RUNTIMES
+from nas.latency.measure import RUNTIMES
 from nas.objectives import find_objectives, parse_limit
 from nas.recipes import find_recipe
-from nas.rungs import check_fidelity
-from nas.sampling import check_sampler
+from nas.sampler.by_name import check_sampler
 from nas.settings import Run, Study
 from nas.store import Store
 from primitives.core.errors import InvalidInput

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.bench.command import bench
-from nas.latency_command import latency
+from nas.latency.command import latency
 from nas.prompt import (
     MISUSED,
     Commands,
@@ -74,8 +74,8 @@ def baselines(name: str | None, as_json: bool) -> None:
 def front(study: str, under: tuple[str, ...], store: str, as_json: bool) -> None:
     """Print the Pareto front: fully trained trials that no other beats."""
     from nas import open_study, render
+    from nas.latency.render import front_notes, front_rows
     from nas.objectives import parse_limit
-    from nas.render_latency import front_notes, front_rows
     from nas.tables import print_tables
 
     limits = [parse_limit(text, "=") for text in under]

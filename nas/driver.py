@@ -12,16 +12,16 @@ from sqlalchemy.exc import DBAPIError
 
 from nas.data import DataSpec, Prepared, prepare
 from nas.files import is_disk_full
-from nas.forecast import make_forecast
 from nas.handle import StudyHandle, open_storage, read_settings
-from nas.latency import describe_rig, rig_key
+from nas.latency.forecast import make_forecast
+from nas.latency.measure import describe_rig, rig_key
+from nas.latency.timing import time_front
 from nas.plan import Plan
 from nas.runner import Watcher, run_search
 from nas.settings import Study, StudyMismatch
 from nas.store import Store, check_folder
 from nas.study import StudyDriver
 from nas.task import Task
-from nas.timing import time_front
 from primitives.core.errors import InvalidInput
 
 

@@ -8,11 +8,11 @@ from nas.costs import Costs
 from nas.data import Data
 from nas.evaluation import Evaluation, Latency
 from nas.files import replace_file
-from nas.lineage import Parent, gentle, short_epochs
+from nas.inheritance.lineage import Parent, gentle, short_epochs
+from nas.latency.timing import time_network
 from nas.recipes import find_recipe
 from nas.slot import DeviceSlot
 from nas.task import Task
-from nas.timing import time_network
 from nas.train import Epoch, Training
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import Network, build

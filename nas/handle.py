@@ -13,12 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from nas.data import Prepared
-from nas.early_stop import EarlyStop, Rung
 from nas.evaluation import Evaluation, Latency
+from nas.fidelity.early_stop import EarlyStop, Rung
+from nas.fidelity.rungs import rung_epochs
 from nas.objectives import Limit, Objective, find_objectives, parse_limit
 from nas.pareto import front_mask
 from nas.records import Trial
-from nas.rungs import rung_epochs
 from nas.settings import Study
 from nas.store import Store, set_pragmas
 from primitives.core.errors import InvalidInput, nearest
@@ -91,7 +91,7 @@ class StudyHandle:
 
     def rungs(self) -> list[Rung]:
         """Return what early stopping did at each rung; nothing where everybody trains in full."""
-        from nas.ceiling import two_seeds
+        from nas.fidelity.ceiling import two_seeds
 
         epochs = rung_epochs(self.settings.fidelity, self.settings.epochs)
         top = partial(two_seeds, self.store, self.name)

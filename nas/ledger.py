@@ -14,11 +14,11 @@ from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 from nas.costs import Costs
-from nas.early_stop import RESUMES
 from nas.evaluation import Evaluation, Latency
-from nas.history import INHERITED
-from nas.lineage import lineage
+from nas.fidelity.early_stop import RESUMES
+from nas.inheritance.lineage import lineage
 from nas.objectives import Limit, Objective
+from nas.sampler.history import INHERITED
 
 
 class Ledger:

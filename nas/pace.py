@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from nas.latency import cpu_threads
+from nas.latency.measure import cpu_threads
 from nas.losses import LOSSES
 from nas.recipes import Recipe
 from search_spaces.core.arch import Arch

@@ -12,11 +12,11 @@ import torch
 
 import search_spaces
 from nas import phantom, volumes
-from nas.calibration import Calibration
 from nas.checks import check_plan, stored_study
 from nas.costs import measure_costs
 from nas.fitting import check_kind, check_size, patch_size
-from nas.forecast import choose_calibration
+from nas.latency.calibration import Calibration
+from nas.latency.forecast import choose_calibration
 from nas.pace import seconds_per_step
 from nas.recipes import find_recipe
 from nas.settings import Run, Study, check_fields

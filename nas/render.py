@@ -7,16 +7,16 @@ from typing import Any
 from rich.table import Table
 
 import search_spaces
-from nas.forecast import is_timed
+from nas.fidelity.rungs import rung_epochs
 from nas.handle import StudyHandle
-from nas.lineage import short_epochs
+from nas.inheritance.lineage import short_epochs
+from nas.latency.forecast import is_timed
+from nas.latency.render import plan_text
 from nas.objectives import Objective
 from nas.plan import Plan
 from nas.prepared import Prepared
 from nas.recipes import find_recipe
 from nas.records import STATES, Trial, count_states
-from nas.render_latency import plan_text
-from nas.rungs import rung_epochs
 from nas.settings import Study
 from nas.study import PROPOSALS_PER_TRIAL
 from nas.tables import count, latency_text, table

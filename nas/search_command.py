@@ -90,8 +90,8 @@ def search(
 def _drive(plan: Any, as_json: bool) -> None:
     from nas import render
     from nas.driver import drive
+    from nas.latency.render import front_notes, front_rows
     from nas.progress import TerminalWatcher
-    from nas.render_latency import front_notes, front_rows
     from nas.tables import print_tables
 
     try:

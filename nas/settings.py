@@ -33,12 +33,14 @@ class Study:
         epochs: the full budget of a trial.
         seed: every other seed derives from it and the arch key.
         device: "cpu", "cuda" or "mps".
-        sampler: who proposes; a key of `nas.sampling`.
+        sampler: who proposes; a key of `nas.sampler.by_name`.
         warm_start: an earlier study of the store, of the same space, that the sampler learns from;
             "": none.
-        fidelity: who is stopped before the end of the budget; one of `nas.rungs.FIDELITIES`.
+        fidelity: who is stopped before the end of the budget; one of
+            `nas.fidelity.rungs.FIDELITIES`.
         inherit: whether candidates begin with the weights of the nearest one, in a short plan, and
-            only those that then look like the front are trained in full; see `nas.lineage`.
+            only those that then look like the front are trained in full; see
+            `nas.inheritance.lineage`.
         baselines: whether the published networks are the first trials.
         latency_threads: threads of a latency measurement on a CPU.
         latency_runtime: what runs the networks that are timed: "torch" on `device`, or

@@ -5,7 +5,7 @@
     checkpoints/    ARCHKEY-RECIPEKEY.pt, last epoch of each unfinished training
     cache/          decoded images
     artifacts/      pictures that the dashboard shows
-    latency/        RIG-SIZE-KEY.json, how fast a device is (`nas.calibration`)
+    latency/        RIG-SIZE-KEY.json, how fast a device is (`nas.latency.calibration`)
     locks/          one file per study; held while a driver runs
 
 Only the driver of a search writes results to the database; workers hand theirs to it. The dashboard

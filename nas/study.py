@@ -14,24 +14,24 @@ from optuna.trial import Trial as OpenTrial
 from optuna.trial import TrialState
 
 import search_spaces
-from nas.ancestors import Ancestors
-from nas.ceiling import two_seeds
 from nas.costs import Costs, measure_costs
-from nas.curve_gain import CurveGain
 from nas.data import Prepared
 from nas.dimensions import suggest
-from nas.early_stop import EarlyStop, curve_reader
 from nas.evaluation import Evaluation, Latency
-from nas.forecast import Forecast, is_timed
+from nas.fidelity.ceiling import two_seeds
+from nas.fidelity.curve_gain import CurveGain
+from nas.fidelity.early_stop import EarlyStop, curve_reader
+from nas.fidelity.rungs import rung_epochs
 from nas.handle import StudyHandle
+from nas.inheritance.ancestors import Ancestors
+from nas.inheritance.lineage import Parent
+from nas.latency.forecast import Forecast, is_timed
 from nas.ledger import Ledger, broken_limit
-from nas.lineage import Parent
 from nas.objectives import find_objectives, parse_limit
 from nas.opening import load_or_create
 from nas.pretrained import Published
-from nas.problem import Problem
-from nas.rungs import rung_epochs
-from nas.sampling import make_sampler
+from nas.sampler.by_name import make_sampler
+from nas.sampler.problem import Problem
 from nas.settings import Study
 from nas.store import Known, Store
 from nas.study_problem import study_problem

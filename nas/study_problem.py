@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 import search_spaces
-from nas.conditions import find_conditions
 from nas.cost_table import CostTable
 from nas.costs import Costs
 from nas.dimensions import distributions
-from nas.forecast import Forecast
-from nas.genes import Conditions
 from nas.handle import StudyHandle
-from nas.history import Curve, Results, read_history
+from nas.latency.forecast import Forecast
 from nas.objectives import Limit, Objective
 from nas.pareto import Floats
-from nas.problem import Goal, Problem
+from nas.sampler.conditions import find_conditions
+from nas.sampler.genes import Conditions
+from nas.sampler.history import Curve, Results, read_history
+from nas.sampler.problem import Goal, Problem
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Point, Space
 
@@ -52,7 +52,7 @@ def study_problem(
         limits: of the study.
         size: side of the input, pixels.
         earlier: a study of the same space that the sampler learns from.
-        curve: see `nas.problem.Problem`.
+        curve: see `nas.sampler.problem.Problem`.
         forecast: predicts latency, which then counts as exact; a limit on it is kept up to the
             error of predictions, and learned beyond where latency is measured all the same.
         inherits: whether trials may be inherited trainings.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from nas.lineage import Parent
+from nas.inheritance.lineage import Parent
 from nas.prepared import Prepared
 from nas.settings import Study
 from search_spaces.core.arch import Arch

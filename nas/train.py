@@ -19,8 +19,8 @@ from torch.optim.swa_utils import update_bn
 
 from nas.data import Batcher, Data, Prepared
 from nas.files import replace_file
-from nas.inherit import inherit
-from nas.latency import memory_format, placed
+from nas.inheritance.inherit import inherit
+from nas.latency.measure import memory_format, placed
 from nas.losses import LOSSES
 from nas.pretrained import load_published
 from nas.recipes import Recipe

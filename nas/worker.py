@@ -15,7 +15,7 @@ from nas.costs import Costs
 from nas.data import Data, open_data
 from nas.evaluation import Evaluation, Latency
 from nas.files import is_disk_full
-from nas.lineage import Parent
+from nas.inheritance.lineage import Parent
 from nas.objectives import parse_limit
 from nas.task import Task, TrainingFailed
 from search_spaces.core.arch import Arch

@@ -21,36 +21,45 @@ BELOW = {
 }
 # The only files that may import Ray or Optuna, besides the dashboard.
 SEARCH = {
-    "nas/ancestors.py",
+    "nas/inheritance/ancestors.py",
     "nas/bench/fidelity.py",
     "nas/bench/ray_asha.py",
     "nas/bench/search.py",
     "nas/cli.py",
-    "nas/curve_gain.py",
+    "nas/fidelity/curve_gain.py",
     "nas/dimensions.py",
     "nas/driver.py",
-    "nas/early_stop.py",
-    "nas/front_mutation.py",
+    "nas/fidelity/early_stop.py",
+    "nas/sampler/front_mutation.py",
     "nas/bench/grounds.py",
     "nas/handle.py",
-    "nas/history.py",
-    "nas/known_cost.py",
+    "nas/sampler/history.py",
+    "nas/sampler/known_cost.py",
     "nas/ledger.py",
     "nas/bench/morea.py",
     "nas/opening.py",
-    "nas/point_sampler.py",
+    "nas/sampler/point_sampler.py",
     "nas/bench/primo.py",
-    "nas/problem.py",
+    "nas/sampler/problem.py",
     "nas/bench/qlognehvi.py",
     "nas/runner.py",
-    "nas/sampling.py",
+    "nas/sampler/by_name.py",
     "nas/study.py",
     "nas/bench/tabular.py",
     "nas/worker.py",
 }
-MEASURING = ("train", "score", "costs", "latency", "evaluate", "losses", "metrics", "store")
-MEASURING += ("inherit", "nearest", "bench.table", "bench.table_training", "bench.table_times")
-MEASURING += ("operators", "latency_record", "latency_fit", "calibration", "onnx_probes", "timing")
+MEASURING = ("train", "score", "costs", "evaluate", "losses", "metrics", "store")
+MEASURING += (
+    "inheritance.inherit",
+    "inheritance.nearest",
+    "bench.table",
+    "bench.table_training",
+    "bench.table_times",
+)
+MEASURING += tuple(
+    f"latency.{n}"
+    for n in ["measure", "operators", "record", "fit", "calibration", "onnx_probes", "timing"]
+)
 MAX_FILE, MAX_FUNCTION = 300, 50
 MAX_BLOCKS = 390  # lines of a file of blocks, whose docstrings are long
 

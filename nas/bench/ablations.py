@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.random import Generator
 
-from nas.genes import Codes
-from nas.history import History
-from nas.known_cost import KnownCostSampler
 from nas.pareto import Floats
-from nas.pool import Pool
-from nas.problem import Goal, Point, Problem
+from nas.sampler.genes import Codes
+from nas.sampler.history import History
+from nas.sampler.known_cost import KnownCostSampler
+from nas.sampler.pool import Pool
+from nas.sampler.problem import Goal, Point, Problem
 
 
 class RandomStart(KnownCostSampler):

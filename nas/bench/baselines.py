@@ -8,7 +8,7 @@ import torch
 from nas.costs import measure_costs
 from nas.fitting import check_size
 from nas.folder import Progress
-from nas.latency import describe_rig, measure_latency, placed
+from nas.latency.measure import describe_rig, measure_latency, placed
 from nas.plan import find_device
 from nas.slot import DeviceSlot
 from search_spaces.core.arch import Arch

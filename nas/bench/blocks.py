@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nas.bench.alternatives import PARTS, Form, Part
 from nas.folder import Progress
-from nas.latency import cpu_threads, describe_rig
+from nas.latency.measure import cpu_threads, describe_rig
 from nas.tables import table
 from primitives.core.contract import Block, load_blocks
 from primitives.core.errors import InvalidInput, nearest

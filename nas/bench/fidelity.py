@@ -2,7 +2,7 @@
 
 A search pays for the epochs that it trains. The clock counts them in training equivalents, so that
 searches that stop weak candidates compare with those that train everybody in full. Decisions are
-those of `nas.early_stop`, the same code as in a search.
+those of `nas.fidelity.early_stop`, the same code as in a search.
 """
 
 import json
@@ -14,12 +14,12 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from nas.bench.grounds import Ground
-from nas.curve_gain import CurveGain
-from nas.early_stop import RESUMES, EarlyStop
+from nas.fidelity.curve_gain import CurveGain
+from nas.fidelity.early_stop import RESUMES, EarlyStop
+from nas.fidelity.rungs import rung_epochs
 from nas.objectives import find_objectives
 from nas.pareto import Floats, volume_gains
-from nas.problem import Point, Problem
-from nas.rungs import rung_epochs
+from nas.sampler.problem import Point, Problem
 
 EPOCHS = 27  # of a full training
 
@@ -40,7 +40,7 @@ class Trainings:
     Args:
         study: of the search; maximises Dice and minimises log-parameters.
         ground: that answers.
-        rule: one of `nas.rungs.FIDELITIES`.
+        rule: one of `nas.fidelity.rungs.FIDELITIES`.
         problem: what is searched.
 
     Attributes:

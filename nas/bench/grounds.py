@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from nas.bench.synthetic import GENES, Codes, Instance, costs
 from nas.pareto import Floats
-from nas.problem import Goal, Point, Problem
+from nas.sampler.problem import Goal, Point, Problem
 
 
 class Ground(Protocol):

@@ -11,8 +11,8 @@ from nas.costs import measure_costs
 from nas.data import Data, DataSpec, open_data, prepare
 from nas.evaluate import Candidate
 from nas.folder import Progress
-from nas.lineage import Parent, short_epochs
-from nas.nearest import overlap
+from nas.inheritance.lineage import Parent, short_epochs
+from nas.inheritance.nearest import overlap
 from nas.settings import Study
 from nas.tables import table
 from nas.task import Task

@@ -17,15 +17,15 @@ from nas.bench.table_world import scores_of
 from nas.bench.trained_table import Entry, Plan, add_entry, begin_table
 from nas.data import Prepared, open_data
 from nas.folder import Progress
-from nas.genes import Codes
 from nas.pareto import Floats, hypervolume
+from nas.sampler.genes import Codes
 from search_spaces.core.space import Point
 
 _BASE_SEEDS = (0, 1)  # of the trainings that tell what the published networks are worth
 
 
 class LiveWorld:
-    """See the module, and `nas.bench.table_world.TableWorld`.
+    """See the module, and `table_world.TableWorld`.
 
     Args:
         path: of the table.

@@ -14,10 +14,10 @@ from typing import Any
 from numpy.random import Generator
 from optuna.study import Study, StudyDirection
 
-from nas.genes import Codes, is_ordered
-from nas.history import History, point_of
-from nas.point_sampler import PointSampler
-from nas.problem import Problem
+from nas.sampler.genes import Codes, is_ordered
+from nas.sampler.history import History, point_of
+from nas.sampler.point_sampler import PointSampler
+from nas.sampler.problem import Problem
 from primitives.core.errors import InvalidInput
 
 _POPULATION = 20

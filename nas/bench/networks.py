@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import search_spaces
-from nas.conditions import find_conditions
 from nas.cost_table import CostTable
-from nas.genes import Codes, Genes
 from nas.pareto import Floats
+from nas.sampler.conditions import find_conditions
+from nas.sampler.genes import Codes, Genes
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Point
 

@@ -17,11 +17,11 @@ import torch
 from numpy.random import Generator
 from optuna.study import Study, StudyDirection
 
-from nas.genes import Codes
-from nas.history import History
-from nas.point_sampler import PointSampler
-from nas.pool import Pool
-from nas.problem import Problem
+from nas.sampler.genes import Codes
+from nas.sampler.history import History
+from nas.sampler.point_sampler import PointSampler
+from nas.sampler.pool import Pool
+from nas.sampler.problem import Problem
 from primitives.core.errors import InvalidInput
 
 _START = 10  # random points, as Optuna's own process begins with
@@ -67,7 +67,7 @@ class LogNehviSampler(PointSampler):
         return np.asarray(found.round(), dtype=np.intp)
 
     def _categories(self) -> list[int]:
-        from nas.genes import is_ordered
+        from nas.sampler.genes import is_ordered
 
         return [i for i, v in enumerate(self.genes.values.values()) if not is_ordered(v)]
 

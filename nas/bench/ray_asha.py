@@ -17,7 +17,7 @@ from optuna.trial import Trial
 
 from nas.bench.fidelity import Trainings
 from nas.bench.tabular import Tabular
-from nas.problem import Problem
+from nas.sampler.problem import Problem
 
 PARTLY = "partly"  # attribute of a trial that was stopped before its end
 _SHARES = (1 / 9, 1 / 3)  # of the plan, where ASHA looks

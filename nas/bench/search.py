@@ -30,14 +30,14 @@ from nas.bench.qlognehvi import LogNehviSampler
 from nas.bench.ray_asha import PARTLY, NaiveTrainings
 from nas.bench.synthetic import Instance
 from nas.bench.tabular import Tabular
-from nas.early_stop import RESUMES, curve_reader
+from nas.fidelity.early_stop import RESUMES, curve_reader
+from nas.fidelity.rungs import rung_epochs
 from nas.folder import Progress
-from nas.history import Results, read_history
-from nas.known_cost import KnownCostSampler
 from nas.pareto import Floats, front_mask
-from nas.problem import Problem
-from nas.rungs import rung_epochs
-from nas.sampling import SAMPLERS
+from nas.sampler.by_name import SAMPLERS
+from nas.sampler.history import Results, read_history
+from nas.sampler.known_cost import KnownCostSampler
+from nas.sampler.problem import Problem
 from primitives.core.errors import InvalidInput, nearest
 
 OURS = "known-cost"
@@ -124,7 +124,7 @@ def bench_samplers(
     """Run methods and return medians over seeds, as plain data.
 
     Args:
-        names: keys of `METHODS` or `nas.bench.fidelity.RULES`.
+        names: keys of `METHODS` or `fidelity.RULES`.
         seeds: of the grounds.
         trials: trainings of each run.
         grounds: one for each seed, with results of an earlier search that "warm-start" begins with.

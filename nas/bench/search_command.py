@@ -11,7 +11,7 @@ from nas.prompt import echo_json, json_option
 if TYPE_CHECKING:
     from nas.bench.grounds import Ground
     from nas.folder import Progress
-    from nas.history import Results
+    from nas.sampler.history import Results
 
     Arena = tuple[Iterable[tuple[Ground, Results | None]], Mapping[str, Any]]
 

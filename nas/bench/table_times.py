@@ -18,7 +18,7 @@ from nas.bench.trained_table import Entry, read_table
 from nas.evaluation import Latency
 from nas.folder import Progress
 from nas.json_lines import add_line, begin_lines
-from nas.latency import describe_rig, measure_latency, placed
+from nas.latency.measure import describe_rig, measure_latency, placed
 from nas.slot import DeviceSlot
 from search_spaces.core.network import build
 

@@ -19,10 +19,10 @@ from numpy.random import Generator
 
 from nas.bench.networks import Networks
 from nas.bench.trained_table import Entry, Plan
-from nas.cost_book import CostBook
-from nas.genes import Codes, is_ordered
 from nas.pareto import Floats, front_mask, hypervolume
-from nas.pool import Pool
+from nas.sampler.cost_book import CostBook
+from nas.sampler.genes import Codes, is_ordered
+from nas.sampler.pool import Pool
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point
 
@@ -65,7 +65,7 @@ class TableWorld(Protocol):
     def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
         """Return the losses that a search is judged by, of networks in order of their trainings.
 
-        Shape: (n, genes) -> (n, 2); see `nas.bench.grounds.Ground`
+        Shape: (n, genes) -> (n, 2); see `grounds.Ground`
         """
 
     def published(self) -> list[Point]:

@@ -7,14 +7,14 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.bench.table_world import TableWorld
-from nas.genes import Codes, Conditions, is_ordered
-from nas.history import Results
 from nas.pareto import Floats
-from nas.problem import Goal, Point, Problem
+from nas.sampler.genes import Codes, Conditions, is_ordered
+from nas.sampler.history import Results
+from nas.sampler.problem import Goal, Point, Problem
 
 
 class Tabular:
-    """One search's view of a world; see `nas.bench.grounds.Ground`.
+    """One search's view of a world; see `grounds.Ground`.
 
     Args:
         world: what trainings show.

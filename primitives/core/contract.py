@@ -29,7 +29,7 @@ knobs that have one, so that equal networks get equal keys. One that does not ta
 does not end with its last argument's, is registered with a function `leaves` that says so without
 building it, so that a space can tell what fits a place.
 
-A network can start with the weights of another one (`nas.inherit`). A module with parts whose
+A network can start with the weights of another one (`nas.inheritance`). A module with parts whose
 results are added to what is there says in `vanishing` how they begin without an effect: part (""
 itself, "NAME.*" each member of a list, which are then interchangeable) -> names of the part's
 parameters whose zero makes it add nothing. A block lists in `keeps` what may grow in the copy

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import search_spaces
-from nas.latency_record import Probe, Recording, Wanted, choose_probes
-from nas.operators import Operator, OperatorTable
+from nas.latency.operators import Operator, OperatorTable
+from nas.latency.record import Probe, Recording, Wanted, choose_probes
 from search_spaces.core.arch import Arch
 
 SIZE = 64

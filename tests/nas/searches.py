@@ -12,7 +12,7 @@ from nas import study as study_module
 from nas.costs import Costs, measure_costs
 from nas.data import Prepared
 from nas.evaluation import Evaluation, Latency
-from nas.forecast import Forecast
+from nas.latency.forecast import Forecast
 from nas.settings import Study
 from nas.store import Store
 from nas.study import Proposal, StudyDriver

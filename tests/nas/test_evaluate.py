@@ -12,7 +12,7 @@ from nas import evaluate as evaluate_module
 from nas.data import Data, DataSpec, Prepared, open_data, prepare
 from nas.evaluate import Candidate, evaluate
 from nas.evaluation import Evaluation
-from nas.lineage import Parent, short_epochs
+from nas.inheritance.lineage import Parent, short_epochs
 from nas.losses import LOSSES
 from nas.recipes import RECIPES, find_recipe
 from nas.score import score

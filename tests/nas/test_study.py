@@ -12,7 +12,7 @@ from nas.costs import measure_costs
 from nas.dimensions import suggest
 from nas.handle import StudyHandle, open_storage
 from nas.records import count_states
-from nas.sampling import SAMPLERS
+from nas.sampler.by_name import SAMPLERS
 from nas.settings import StudyMismatch
 from nas.study import StudyDriver
 from primitives.core.errors import InvalidInput

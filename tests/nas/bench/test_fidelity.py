@@ -9,9 +9,9 @@ from nas.bench.fidelity import EPOCHS, RULES, Trainings
 from nas.bench.grounds import Synthetic
 from nas.bench.search import _judged, _play
 from nas.bench.synthetic import Instance
-from nas.early_stop import RESUMES, RUNGS
+from nas.fidelity.early_stop import RESUMES, RUNGS
+from nas.fidelity.rungs import ENOUGH, quota
 from nas.pareto import hypervolume
-from nas.rungs import ENOUGH, quota
 from tests.commands import run_json
 
 BUDGET = 14

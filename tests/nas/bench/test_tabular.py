@@ -13,7 +13,7 @@ from nas.bench.table_world import PredictedWorld
 from nas.bench.tabular import Tabular
 from nas.bench.trained_table import Entry, add_entry, begin_table
 from nas.costs import measure_costs
-from nas.known_cost import KnownCostSampler
+from nas.sampler.known_cost import KnownCostSampler
 from primitives.core.errors import InvalidInput
 from search_spaces.ultralight import SPACE
 from tests.commands import run, run_json

@@ -1,0 +1,90 @@
+"""Exact costs of points, remembered; and estimates of many where exact ones are dear."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from nas.pareto import Floats
+from nas.sampler.genes import Codes, Genes
+from nas.sampler.surrogate import MOST_FITTED, Inputs, Parameters, Surrogate, fit
+
+_FIRST = 12  # random points whose costs are measured before the first estimate
+_REFIT = 1.3  # growth of the book after which the estimate is fitted anew
+
+
+class CostBook:
+    """Log-costs of a space's points.
+
+    Args:
+        cost: points -> their exact costs, positive numbers, by name.
+        genes: of the space.
+        dear: whether `cost` is too slow for thousands of points: most are then estimated by a
+            Gaussian process on the points that are known.
+    """
+
+    def __init__(
+        self,
+        cost: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Floats]],
+        genes: Genes,
+        *,
+        dear: bool,
+    ) -> None:
+        self._cost, self._genes, self._dear = cost, genes, dear
+        self._known: dict[bytes, Floats] = {}
+        self._codes: list[Codes] = []
+        self._fitted: tuple[int, list[Parameters]] = (0, [])
+        self.names: Sequence[str] = ()
+
+    def exact(self, codes: Codes) -> Floats:
+        """Return exact log-costs, one column per name, measuring those not known yet.
+
+        Shape: (n, genes) -> (n, costs)
+        """
+        if not self._dear:
+            return self._measure(codes)
+        new = {row.tobytes(): row for row in codes if row.tobytes() not in self._known}
+        if new:
+            rows = list(new.values())
+            self._known |= zip(new, self._measure(np.array(rows)), strict=True)
+            self._codes += rows
+        found = [self._known[row.tobytes()] for row in codes]
+        return np.array(found).reshape(len(codes), len(self.names))
+
+    def estimate(self, codes: Codes, rng: Generator) -> Floats:
+        """Return log-costs that may be a few per cent off; exact ones where they are cheap.
+
+        Shape: (n, genes) -> (n, costs)
+        """
+        if not self._dear:
+            return self.exact(codes)
+        if len(self._codes) < _FIRST:
+            self.exact(rng.integers(self._genes.sizes, size=(_FIRST, len(self._genes.sizes))))
+        models = self._models()
+        inputs = self._inputs(codes)
+        return np.stack([model.predict(inputs)[0] for model in models], axis=1)
+
+    def _measure(self, codes: Codes) -> Floats:
+        if not len(codes):
+            return np.empty((0, len(self.names)))
+        costs = self._cost([self._genes.decode(row) for row in codes])
+        self.names = list(costs)
+        return np.log(np.stack(list(costs.values()), axis=1))
+
+    def _models(self) -> list[Surrogate]:
+        codes = np.array(self._codes[-MOST_FITTED:])
+        values = np.array([self._known[row.tobytes()] for row in codes])
+        ones, inputs = np.ones(len(codes)), self._inputs(codes)
+        size, parameters = self._fitted
+        similarity = self._genes.similarity
+        if len(self._codes) >= _REFIT * size and size < MOST_FITTED:
+            parameters = [fit(similarity, inputs, column, ones) for column in values.T]
+            self._fitted = len(self._codes), parameters
+        return [
+            Surrogate(similarity, p, inputs, column, ones)
+            for p, column in zip(parameters, values.T, strict=True)
+        ]
+
+    def _inputs(self, codes: Codes) -> Inputs:
+        return Inputs(self._genes.canonical(codes), np.empty((len(codes), 0)))

@@ -1,0 +1,229 @@
+"""The sampler in plain Optuna studies: no Ray, no training, a space of 400 points."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from nas.pareto import Floats
+from nas.sampler.front_mutation import FrontMutationSampler
+from nas.sampler.history import read_history
+from nas.sampler.known_cost import START, KnownCostSampler
+from nas.sampler.point_sampler import PointSampler
+from nas.sampler.problem import Goal, Problem
+from primitives.core.errors import InvalidInput
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+SPACE = {
+    "width": IntDistribution(1, 10),
+    "depth": IntDistribution(1, 5),
+    "block": CategoricalDistribution(["a", "b", "c", "d"]),
+    "gate": CategoricalDistribution([True, False]),
+}
+
+
+def params(point: Mapping[str, Any]) -> float:
+    return 100.0 * point["width"] ** 2 * point["depth"]
+
+
+def cost(points: Sequence[Mapping[str, Any]]) -> Mapping[str, Floats]:
+    return {"params": np.array([params(point) for point in points])}
+
+
+def dice(point: Mapping[str, Any]) -> float:
+    good = 0.1 * (point["block"] == "c") + 0.02 * point["depth"] - 0.01 * abs(point["width"] - 6)
+    return 0.7 + float(good)
+
+
+PROBLEM = Problem(
+    space=SPACE,
+    goals=[Goal(), Goal("params")],
+    cost=cost,
+    limits={"params": 10_000},
+    conditions={"gate": ("block", frozenset({"a"}))},
+)
+
+
+def make_study(
+    sampler: PointSampler, directions: Sequence[str] = ("maximize", "minimize")
+) -> optuna.Study:
+    return optuna.create_study(directions=list(directions), sampler=sampler)
+
+
+def run(study: optuna.Study, trials: int) -> list[dict[str, Any]]:
+    points = []
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        points.append(trial.params)
+        study.tell(trial, [dice(trial.params), params(trial.params)])
+    return points
+
+
+def sampler(seed: int = 0, **changes: Any) -> KnownCostSampler:
+    return KnownCostSampler(replace(PROBLEM, **changes), seed=seed)
+
+
+@pytest.mark.parametrize("dear", [False, True])
+def test_it_proposes_new_networks_within_the_limits(dear: bool) -> None:
+    points = run(make_study(sampler(dear=dear)), START + 10)
+    assert all(params(point) <= 10_000 for point in points)
+    networks = {
+        (p["width"], p["depth"], p["block"], p["block"] == "a" or p["gate"]) for p in points
+    }
+    assert len(networks) == len(points)
+    assert sum(point["block"] == "c" for point in points[START:]) >= 5  # what is good is found
+
+
+def test_the_first_points_spread_evenly_over_the_cost() -> None:
+    study = make_study(KnownCostSampler(PROBLEM, seed=0, start=10))
+    costs = sorted(np.log10(params(point)) for point in run(study, 10))
+    assert costs[0] == 2
+    assert costs[-1] == pytest.approx(4, abs=0.1)
+    assert max(np.diff(costs)) < 0.5
+
+
+@pytest.mark.parametrize(("genes", "start"), [(16, 5), (36, 9), (60, 10)])
+def test_a_large_space_begins_with_more_points(genes: int, start: int) -> None:
+    more = {f"more_{i}": CategoricalDistribution([0, 1]) for i in range(genes - len(SPACE))}
+    problem = replace(PROBLEM, space={**SPACE, **more})
+
+    def asked(results: int, start: int | None) -> dict[str, Any]:
+        sampler = KnownCostSampler(problem, seed=0, start=start)
+        return told(sampler, problem, results).ask(problem.space).params
+
+    assert asked(start, None) == asked(start, start), "by the model"
+    assert asked(start - 1, None) == asked(start - 1, sys.maxsize), "evenly spread"
+    assert asked(start - 1, None) != asked(start - 1, start - 1)
+
+
+def told(sampler: PointSampler, problem: Problem, trials: int) -> optuna.Study:
+    """Return a study that knows random results."""
+    study, rng = make_study(sampler), np.random.default_rng(0)
+    for _ in range(trials):
+        point = {
+            name: d.choices[rng.integers(len(d.choices))]
+            if isinstance(d, CategoricalDistribution)
+            else int(rng.integers(d.low, d.high + 1))
+            for name, d in problem.space.items()
+            if isinstance(d, CategoricalDistribution | IntDistribution)
+        }
+        distributions = dict(problem.space)
+        values = [dice(point), params(point)]
+        study.add_trial(
+            optuna.trial.create_trial(params=point, distributions=distributions, values=values)
+        )
+    return study
+
+
+def test_equal_seeds_propose_equal_points_also_after_a_restart() -> None:
+    first = make_study(sampler(seed=3))
+    points = run(first, START + 4)
+    second = make_study(sampler(seed=3))
+    early = run(second, START + 2)
+    second.sampler = sampler(seed=3)  # as if the process had died
+    assert [*early, *run(second, 2)] == points
+    assert run(make_study(sampler(seed=4)), 3) != points[:3]
+
+
+def test_running_trials_are_not_proposed_again() -> None:
+    study = make_study(sampler())
+    run(study, START)
+    asked = [study.ask(SPACE).params for _ in range(4)]
+    assert len({str(point) for point in asked}) == 4
+
+
+def test_fixed_points_are_taken_and_counted() -> None:
+    study = make_study(sampler())
+    fixed = {"width": 2, "depth": 1, "block": "b", "gate": True}
+    study.enqueue_trial(fixed)
+    points = run(study, 4)
+    assert points[0] == fixed
+    assert fixed not in points[1:]
+
+
+def test_what_was_pruned_or_failed_is_not_proposed_again() -> None:
+    study = make_study(sampler())
+    run(study, START)
+    points = []
+    for state in (TrialState.PRUNED, TrialState.FAIL) * 3:
+        trial = study.ask(SPACE)
+        points.append(str(trial.params))
+        study.tell(trial, state=state)
+    assert len(set(points)) == 6
+
+
+@pytest.mark.parametrize(
+    ("goals", "directions"),
+    [
+        ([Goal()], ["maximize"]),
+        ([Goal("params")], ["minimize"]),
+        ([Goal(), Goal(), Goal("params")], ["maximize", "maximize", "minimize"]),
+        ([Goal(), Goal(log=True)], ["maximize", "minimize"]),
+    ],
+)
+def test_it_takes_any_mix_of_measured_and_exact_objectives(
+    goals: list[Goal], directions: list[str]
+) -> None:
+    study = make_study(sampler(goals=goals), directions)
+    for _ in range(START + 3):
+        trial = study.ask(SPACE)
+        signs = {"maximize": dice(trial.params), "minimize": params(trial.params)}
+        study.tell(trial, [signs[direction] for direction in directions])
+    assert len(study.trials) == START + 3
+
+
+def test_measured_limits_are_learned() -> None:
+    study = make_study(sampler(limits={}, measured_limits=["latency"]))
+    kept = []
+    for _ in range(START + 12):
+        trial = study.ask(SPACE)
+        excess = 3.0 if trial.params["block"] in "cd" else -0.5
+        trial.set_constraint("latency", excess)
+        kept.append(excess < 0)
+        study.tell(trial, [dice(trial.params), params(trial.params)])
+    assert sum(kept[START:]) >= 9
+
+
+def test_a_space_that_is_used_up_is_proposed_again() -> None:
+    space = {"depth": IntDistribution(1, 2)}
+
+    def depths(points: Sequence[Mapping[str, Any]]) -> Mapping[str, Floats]:
+        return {"params": np.array([float(point["depth"]) for point in points])}
+
+    study = make_study(sampler(space=space, cost=depths, conditions={}))
+    asked = [study.ask(space).params["depth"] for _ in range(3)]
+    assert sorted(asked[:2]) == [1, 2]
+
+
+def test_continuous_dimensions_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"needs dimensions with a list of values, 'rate' has"):
+        KnownCostSampler(replace(PROBLEM, space={"rate": FloatDistribution(0, 1)}), seed=0)
+
+
+def test_front_mutation_moves_one_or_two_genes() -> None:
+    points = run(make_study(FrontMutationSampler(PROBLEM, seed=0)), 14)
+    for i in range(10, len(points)):  # after as many at random
+        moves = [sum(points[i][name] != old[name] for name in SPACE) for old in points[:i]]
+        assert 1 <= min(moves) <= 2
+
+
+def test_where_all_that_look_best_are_too_large_one_that_is_not_is_found() -> None:
+    problem = Problem(
+        space={"width": IntDistribution(1, 300)},
+        goals=[Goal(), Goal("params")],
+        cost=lambda points: {"params": np.array([float(p["width"]) for p in points])},
+        limits={"params": 100},
+        dear=True,
+    )
+    made = KnownCostSampler(problem, seed=0)
+    widest_first = np.arange(299, -1, -1)[:, None]
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    history = read_history(study, made.key, ["width"], -1)
+    chosen = made._first_new(widest_first, np.arange(300, 0, -1.0), history, None)
+    assert made.genes.decode(chosen) == {"width": 100}
