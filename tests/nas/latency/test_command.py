@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.latency import record as latency_record
+from nas.latency import record
 from nas.latency.calibration import read_calibration
 from nas.latency.record import Wanted, choose_probes
 from nas.store import Store
@@ -22,7 +22,7 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     def chosen(spaces: list, *_: object) -> list[Wanted]:
         return choose_probes(spaces, 3, 2)
 
-    monkeypatch.setattr(latency_record, "choose_probes", chosen)
+    monkeypatch.setattr(record, "choose_probes", chosen)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from nas.evaluation import Latency
 from nas.latency import measure as latency_module
-from nas.latency.measure import describe_rig, measure_latency, on_device, rig_key
+from nas.latency import on_device
+from nas.latency.measure import describe_rig, measure_latency, rig_key
 from nas.latency.on_device import median_interval
 from nas.latency.operators import OperatorTable
 from nas.latency.stopwatch import torch_times
