@@ -39,6 +39,8 @@ class LiveWorld:
         OSError: it cannot be written.
     """
 
+    fewest = 0.0  # the smallest are trained like all others
+
     def __init__(
         self, path: Path, plan: Plan, prepared: Prepared, device: torch.device, progress: Progress
     ) -> None:

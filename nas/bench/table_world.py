@@ -40,10 +40,14 @@ class TableWorld(Protocol):
     Attributes:
         plan: that they share.
         nets: that can be trained.
+        fewest: parameters that smaller networks count as, for searches as well.
     """
 
     plan: Plan
     nets: Networks
+
+    @property
+    def fewest(self) -> float: ...  # noqa: D102
 
     def training(self, codes: Codes, seed: int, number: int) -> Floats:
         """Return what a search's training shows, in the order of `scores_of`.
@@ -229,22 +233,22 @@ class PredictedWorld:
         return float(np.quantile(np.exp(self._data[1][:, 0]), _TIGHT))
 
     def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
-        """Return true losses; see `TableWorld`.
-
-        Networks below the table's smallest one count as large as that: trees say the same of both,
-        so that a search could shrink for ever.
-        """
+        """Return true losses; see `TableWorld`."""
         worst = float(self._data[2][:, 0].min())
         if not len(codes):
             return np.empty((0, 2))
         params = np.log([self.nets.facts(row)[1] for row in codes])
-        size = np.maximum(params, self._least) - np.log(limit)
+        size = np.maximum(params, np.log(self.fewest)) - np.log(limit)
         return np.stack([worst - self.scores(codes)[:, 0], size], axis=1)
 
     @property
-    def _least(self) -> float:
-        """Logarithm of the fewest parameters in the table."""
-        return float(self._data[1][:, 0].min())
+    def fewest(self) -> float:
+        """Parameters of the table's smallest network.
+
+        Trees say the same of it and of all that are smaller, so that a search could shrink for
+        nothing.
+        """
+        return float(np.exp(self._data[1][:, 0].min()))
 
     def best(self, limit: float) -> float:
         """Return the hypervolume of a noise-free evolution; see `TableWorld`."""
@@ -260,7 +264,7 @@ class PredictedWorld:
         codes = self._data[0]
         for _ in range(_GENERATIONS):
             costs = book.estimate(codes, rng)
-            size = np.maximum(costs[:, 0], self._least)
+            size = np.maximum(costs[:, 0], np.log(self.fewest))
             values = np.stack([self._predict(codes, costs)[:, 0], size], axis=1)
             values[costs[:, 0] > np.log(limit), 0] = 0.0
             front = codes[front_mask(values, ["maximize", "minimize"])]

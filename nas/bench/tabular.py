@@ -70,12 +70,16 @@ class Tabular:
         return Problem(
             space=self.space,
             goals=[Goal(), Goal("params")],
-            cost=lambda points: self._nets.cost([self.decoded(p) for p in points]),
+            cost=self._cost,
             limits={"params": self.limit},
             key=self.key,
             conditions=self.conditions,
             dear=True,
         )
+
+    def _cost(self, points: Sequence[Point]) -> Mapping[str, Floats]:
+        found = self._nets.cost([self.decoded(point) for point in points])
+        return {**found, "params": np.maximum(found["params"], self.world.fewest)}
 
     def _codes(self, point: Point) -> Codes:
         codes: Codes = self._nets.genes.encode([self.decoded(point)])[0]
@@ -87,7 +91,8 @@ class Tabular:
 
     def costs(self, point: Point) -> tuple[float, float]:
         """See `Ground`."""
-        return self._nets.facts(self._codes(point))[1:]
+        params, macs = self._nets.facts(self._codes(point))[1:]
+        return max(params, self.world.fewest), macs
 
     def knows(self, point: Point) -> bool:
         """See `Ground`; nothing larger than the plan allows is trained."""

@@ -111,7 +111,9 @@ def test_losses_are_missing_dice_and_log_parameters(ground: Tabular) -> None:
     assert losses[:, 0] == pytest.approx([worst - ground.dice(point) for point in points])
 
 
-def test_networks_below_the_smallest_of_the_table_count_as_large(world: PredictedWorld) -> None:
+def test_networks_below_the_smallest_of_the_table_count_as_large_for_all(
+    world: PredictedWorld, ground: Tabular
+) -> None:
     tiny = {**SPACE.baselines["ultralight-t"].point, "growth": "1-1-2-3-4", "levels": 4}
     tiny |= {name: "1" for name in SPACE.dimensions if "_kernels_" in name}
     tiny |= {name: "none" for name in SPACE.dimensions if "_attention_" in name}
@@ -119,6 +121,9 @@ def test_networks_below_the_smallest_of_the_table_count_as_large(world: Predicte
     least = min(entry.params for entry in entries())
     assert world.nets.facts(codes[0])[1] < least
     assert world.losses(codes, 0, 50_000.0)[0, 1] == pytest.approx(np.log(least / 50_000))
+    point = ground.coded(tiny)
+    assert ground.costs(point)[0] == pytest.approx(least)
+    assert ground.problem().cost([point])["params"] == pytest.approx([least])
 
 
 def test_known_cost_is_told_the_conditions_and_the_limit(ground: Tabular) -> None:
