@@ -51,7 +51,8 @@ class TerminalWatcher(Watcher):
         self._update(what, done, total, "")
         if not self._console.is_terminal and time.monotonic() >= self._told + _QUIET:
             self._told = time.monotonic()
-            self._console.print(f"{what} {done}/{total}", highlight=False)
+            of = f"/{total}" if total else ""  # how many a search will ask for is not known
+            self._console.print(f"{what} {done}{of}", highlight=False)
 
     def changed(self, driver: StudyDriver, running: Mapping[int, Mapping[str, float]]) -> None:
         """Draw how many trials have ended, and how those in training stand."""

@@ -6,16 +6,19 @@ from nas import progress
 from nas.progress import TerminalWatcher
 
 
+@pytest.mark.parametrize(("total", "told"), [(9, ["3/9", "6/9"]), (0, ["3", "6"])])
 def test_a_log_gets_a_line_a_minute(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    total: int,
+    told: list[str],
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with TerminalWatcher() as watcher:
         for done in range(1, 7):
             now[0] = 25.0 * done
-            watcher.preparing("trainings", done, 9)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("trainings ")]
-    assert told[:2] == ["trainings 3/9", "trainings 6/9"]
-    (bar,) = told[2:]
-    assert " 6/9 " in bar
+            watcher.preparing("trainings", done, total)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "━" not in line] == [f"trainings {part}" for part in told]
+    assert "6/" in lines[-1], "the bar as it was in the end"
