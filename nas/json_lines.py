@@ -1,11 +1,14 @@
 """Files that grow by a line: a head that says what all lines share, then one JSON object a line.
 
 A line that a killed writer left unfinished counts as absent, and is dropped by the next writer.
+Processes that write to one file each hold `locked` meanwhile; the kernel lets go of a killed one.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +54,32 @@ def begin_lines(path: Path, head: Mapping[str, Any], command: str) -> list[Line]
         OSError: it cannot be written.
     """
     ours = json.loads(json.dumps(head))
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        add_line(path, ours)
-        return []
-    theirs, lines = read_lines(path, head["version"], command)
-    if theirs != ours:
-        changed = [f"{k}={theirs.get(k)!r}, got {k}={v!r}" for k, v in ours.items()
-                   if theirs.get(k) != v]  # fmt: skip
-        raise InvalidInput(f"{path} was made with {'; '.join(changed)}; name another file")
-    whole = path.read_bytes()
-    if not whole.endswith(b"\n"):
-        os.truncate(path, whole.rfind(b"\n") + 1)
-    return lines
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        if not path.stat().st_size:
+            add_line(path, ours)
+            return []
+        theirs, lines = read_lines(path, head["version"], command)
+        if theirs != ours:
+            changed = [f"{k}={theirs.get(k)!r}, got {k}={v!r}" for k, v in ours.items()
+                       if theirs.get(k) != v]  # fmt: skip
+            raise InvalidInput(f"{path} was made with {'; '.join(changed)}; name another file")
+        whole = path.read_bytes()
+        if not whole.endswith(b"\n"):
+            os.truncate(path, whole.rfind(b"\n") + 1)
+        return lines
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to a file, which is made where there is none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def add_line(path: Path, line: Mapping[str, Any]) -> None:

@@ -1,13 +1,17 @@
 """Trainings of a compared search, which may stop early, and what they cost.
 
 A search pays for the epochs that it trains. The clock counts them in training equivalents, so that
-searches that stop weak candidates compare with those that train everybody in full. Decisions are
-those of `nas.fidelity.early_stop`, the same code as in a search.
+searches that stop weak candidates compare with those that train everybody in full; seconds count
+that a small network trains faster, and the time that proposals take. Decisions are those of
+`nas.fidelity.early_stop`, the same code as in a search.
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 import optuna
@@ -34,6 +38,20 @@ RULES: Mapping[str, tuple[str, str, bool]] = {
 }
 
 
+class Ended(NamedTuple):
+    """A training that came to its end.
+
+    Attributes:
+        clock: training equivalents of the search by then.
+        seconds: of the search by then, of trainings and proposals.
+        point: that was trained.
+    """
+
+    clock: float
+    seconds: float
+    point: Point
+
+
 class Trainings:
     """Trains proposals of one search and tells their ends to its study.
 
@@ -44,34 +62,50 @@ class Trainings:
         problem: what is searched.
 
     Attributes:
+        study: of the search.
         ground: that answers.
         clock: training equivalents so far.
-        ended: full trainings, as the clock at their end and the point.
+        seconds: so far, of trainings and proposals.
+        thought: seconds of these that proposals took.
+        ended: full trainings.
         refused: proposals that could not be trained, and cost nothing.
     """
 
     def __init__(self, study: optuna.Study, ground: Ground, rule: str, problem: Problem) -> None:
-        self._study, self.ground = study, ground
+        self.study, self.ground = study, ground
         self._rungs = rung_epochs(rule, EPOCHS)
         objectives = find_objectives(["dice", "params"])
         gains = CurveGain(study, problem) if rule == "model" else None
         self._early_stop = EarlyStop(study, objectives, self._rungs, gains=gains)
         self._numbers: dict[int, int] = {}  # of a trial -> of the one that its training began with
-        self.clock = 0.0
-        self.ended: list[tuple[float, Point]] = []
+        self.clock = self.seconds = self.thought = 0.0
+        self.ended: list[Ended] = []
         self.refused = 0
 
-    def volumes(self, trials: int) -> Floats:
-        """Return the hypervolume after each whole training equivalent.
+    @contextmanager
+    def proposing(self) -> Iterator[None]:
+        """Count the time that a proposal takes."""
+        began = time.perf_counter()
+        yield
+        took = time.perf_counter() - began
+        self.seconds, self.thought = self.seconds + took, self.thought + took
 
-        Only what was trained in full counts; what was begun later than that is left out.
+    def pay(self, point: Point, share: float) -> None:
+        """Count a share of a point's full training."""
+        self.clock += share
+        self.seconds += share * self.ground.seconds(point)
 
-        Shape: scalar -> (trials,)
+    def end(self, point: Point) -> None:
+        """Count a training that came to its end."""
+        self.ended.append(Ended(self.clock, self.seconds, dict(point)))
+
+    def volumes(self) -> Floats:
+        """Return the hypervolume of what was trained in full, after each of these trainings.
+
+        Shape: () -> (ended,)
         """
-        clocks = np.array([clock for clock, _ in self.ended])
-        losses = self.ground.losses([point for _, point in self.ended])
-        grown = np.append(0.0, np.cumsum(volume_gains(losses, np.zeros(2))))
-        return grown[np.searchsorted(clocks, np.arange(1, trials + 1) + 1e-9, side="right")]
+        losses = self.ground.losses([one.point for one in self.ended])
+        return np.asarray(np.cumsum(volume_gains(losses, np.zeros(2))))
 
     def train(self, trial: Trial) -> None:
         """Train the point of a trial until it is stopped or done."""
@@ -83,19 +117,20 @@ class Trainings:
             trial.set_constraint("params", params / ground.limit - 1)
         if not ground.knows(point):
             self.refused += 1
-            self._study.tell(trial, state=TrialState.PRUNED)
+            self.study.tell(trial, state=TrialState.PRUNED)
             return
         trial.set_user_attr("costs", json.dumps({"params": params, "macs": macs, "memory_mib": 1}))
         rungs = self._early_stop.ahead(trial)
         epoch = max((e for e in self._rungs if e not in rungs), default=0)
         for rung in rungs:
-            self.clock, epoch = self.clock + (rung - epoch) / EPOCHS, rung
+            self.pay(point, (rung - epoch) / EPOCHS)
+            epoch = rung
             loss = ground.loss(point, number, rung / EPOCHS)
             if not self._early_stop.goes_on(trial, rung, loss):
-                self._study.tell(trial, state=TrialState.PRUNED)
+                self.study.tell(trial, state=TrialState.PRUNED)
                 return
-        self.clock += (EPOCHS - epoch) / EPOCHS
+        self.pay(point, (EPOCHS - epoch) / EPOCHS)
         dice = ground.train(point, number)
         trial.set_user_attr("evaluation", json.dumps({"dice": dice}))
-        self._study.tell(trial, [dice, log(params)])
-        self.ended.append((self.clock, dict(point)))
+        self.study.tell(trial, [dice, log(params)])
+        self.end(point)

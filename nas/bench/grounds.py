@@ -45,6 +45,9 @@ class Ground(Protocol):
     def knows(self, point: Point) -> bool:
         """Whether a training of this design can be told; one that cannot be costs nothing."""
 
+    def seconds(self, point: Point) -> float:
+        """Return how long a full training takes."""
+
     def dice(self, point: Point) -> float:
         """Return the true Dice of a design, the mean over trainings."""
 
@@ -107,6 +110,10 @@ class Synthetic:
     def knows(self, point: Point) -> bool:
         """See `Ground`."""
         return True
+
+    def seconds(self, point: Point) -> float:
+        """See `Ground`; a minute each, by agreement."""
+        return 60.0
 
     def dice(self, point: Point) -> float:
         """See `Ground`."""

@@ -3,9 +3,11 @@
 A search is judged by trainings that it never saw: each network that was on its front when it came,
 and only these, is trained once more with another seed. What is worse than the weakest published
 network adds nothing. Searches that ask for the same network with the same seed share its training,
-and an interrupted comparison goes on from what the table holds.
+and an interrupted comparison goes on from what the table holds. So do comparisons that run beside
+each other, each with seeds of its own.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import torch
 
 from nas.bench.networks import Networks
 from nas.bench.table_training import train_entry
-from nas.bench.table_world import scores_of
-from nas.bench.trained_table import Entry, Plan, add_entry, begin_table
+from nas.bench.trained_table import Entry, Plan, add_entry, begin_table, read_table
+from nas.bench.world import scores_of
 from nas.data import Prepared, open_data
 from nas.folder import Progress
+from nas.json_lines import locked
 from nas.pareto import Floats, hypervolume
 from nas.sampler.genes import Codes
 from search_spaces.core.space import Point
@@ -25,7 +28,7 @@ _BASE_SEEDS = (0, 1)  # of the trainings that tell what the published networks a
 
 
 class LiveWorld:
-    """See the module, and `table_world.TableWorld`.
+    """See the module, and `world.World`.
 
     Args:
         path: of the table.
@@ -48,21 +51,23 @@ class LiveWorld:
         self.nets = Networks(plan.space, plan.channels, plan.size)
         self._path, self._prepared, self._progress = path, prepared, progress
         self._data = open_data(prepared, device)
-        found = begin_table(path, plan)
-        self._entries = {(entry.key, entry.seed): entry for entry in found}
-        self._numbers = {entry.key: entry.net for entry in found}
+        self._entries = {(entry.key, entry.seed): entry for entry in begin_table(path, plan)}
         self._worst = min(
             np.mean([self._entry(codes, seed).dice for seed in _BASE_SEEDS])
             for codes in self.nets.genes.encode(self.published())
         )
 
     def training(self, codes: Codes, seed: int, number: int) -> Floats:
-        """Return the scores of a training, whatever its number; see `TableWorld`."""
+        """Return the scores of a training, whatever its number; see `World`."""
         return np.array(scores_of(self._entry(codes, 2 * seed), self.plan.rungs))
 
     def dice(self, codes: Codes, seed: int) -> float:
-        """Return the Dice of a training that the search never saw; see `TableWorld`."""
+        """Return the Dice of a training that the search never saw; see `World`."""
         return self._entry(codes, 2 * seed + 1).dice
+
+    def seconds(self, codes: Codes, seed: int) -> float:
+        """Return how long the search's training took; see `World`."""
+        return self._entry(codes, 2 * seed).seconds
 
     def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
         """Return the losses of networks that were on the front when they came, 0 of the others."""
@@ -76,13 +81,13 @@ class LiveWorld:
         return losses
 
     def published(self) -> list[Point]:
-        """Return the published networks within the plan's limit; see `TableWorld`."""
+        """Return the published networks within the plan's limit; see `World`."""
         points = [baseline.point for _, baseline in self.nets.space.seeds()]
         params = self.nets.cost(points)["params"]
         return [p for p, size in zip(points, params, strict=True) if size <= self.plan.most_params]
 
     def best(self, limit: float) -> float:
-        """Return the hypervolume of the mean Dice of all that was trained; see `TableWorld`."""
+        """Return the hypervolume of the mean Dice of all that was trained; see `World`."""
         dice: dict[str, list[float]] = {}
         for entry in self._entries.values():
             dice.setdefault(entry.key, []).append(entry.dice)
@@ -97,10 +102,25 @@ class LiveWorld:
     def _entry(self, codes: Codes, seed: int) -> Entry:
         key = self.nets.facts(codes)[0]
         if (key, seed) not in self._entries:
-            net = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
-            job = net, "searched", self.nets.genes.decode(codes), seed
+            self._take_up()
+        if (key, seed) not in self._entries:
+            job = 0, "searched", self.nets.genes.decode(codes), seed
             entry = train_entry(job, self.plan, self._prepared, self._data)
-            add_entry(self._path, entry)
-            self._entries[key, seed] = entry
+            with locked(self._path):
+                self._add(entry)
             self._progress("trainings", len(self._entries), 0)
         return self._entries[key, seed]
+
+    def _take_up(self) -> None:
+        """Read what other processes have added."""
+        _, found = read_table(self._path)
+        self._entries |= {(entry.key, entry.seed): entry for entry in found}
+
+    def _add(self, entry: Entry) -> None:
+        """Add a training with the number of its network, unless another process was faster."""
+        self._take_up()
+        if (entry.key, entry.seed) not in self._entries:
+            numbers = {one.key: one.net for one in self._entries.values()}
+            net = numbers.get(entry.key, max(numbers.values(), default=-1) + 1)
+            self._entries[entry.key, entry.seed] = replace(entry, net=net)
+            add_entry(self._path, self._entries[entry.key, entry.seed])

@@ -9,7 +9,6 @@ Source: PriMO, arXiv 2511.08371; neural-pipeline-search (0.17), which pins an ol
 needs an environment of its own.
 """
 
-import time
 from collections.abc import Mapping
 from math import log
 from typing import Any
@@ -30,8 +29,8 @@ _FIDELITY = "epochs"
 _REFUSED = 10.0  # objective of what cannot be trained
 
 
-def play_primo(ground: Ground, trials: int) -> tuple[optuna.Study, Trainings, float]:
-    """Return the study of a search, its trainings, and the seconds that proposals took.
+def play_primo(ground: Ground, trials: int) -> Trainings:
+    """Return what a search trained.
 
     Args:
         ground: that answers.
@@ -42,12 +41,11 @@ def play_primo(ground: Ground, trials: int) -> tuple[optuna.Study, Trainings, fl
     """
     asks = _optimizer(ground)
     study = optuna.create_study(directions=["maximize", "minimize"])
-    done, seconds = Trainings(study, ground, "none", ground.problem()), 0.0
+    done = Trainings(study, ground, "none", ground.problem())
     numbers: dict[str, int] = {}
     while done.clock < trials - 1e-9:
-        began = time.perf_counter()
-        asked = asks.ask()
-        seconds += time.perf_counter() - began
+        with done.proposing():
+            asked = asks.ask()
         point = {name: asked.config[name] for name in ground.space}
         root = str(asked.id).split("_")[0]
         number = numbers.setdefault(root, len(numbers))
@@ -58,14 +56,14 @@ def play_primo(ground: Ground, trials: int) -> tuple[optuna.Study, Trainings, fl
             asks.tell(asked, {"objective_to_minimize": [_REFUSED, log(ground.costs(point)[0])]})
             continue
         paid = asks.trials[before].config[_FIDELITY] if before else 0
-        done.clock += (epochs - paid) / EPOCHS
+        done.pay(point, (epochs - paid) / EPOCHS)
         values = [_height(ground, point, number, epochs / EPOCHS), log(ground.costs(point)[0])]
         asks.tell(asked, {"objective_to_minimize": values})
         if epochs == EPOCHS:
             dice = ground.train(point, number)
             _keep(study, ground, point, [dice, values[1]])
-            done.ended.append((done.clock, point))
-    return study, done, seconds
+            done.end(point)
+    return done
 
 
 def _optimizer(ground: Ground) -> Any:

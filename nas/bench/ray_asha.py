@@ -44,18 +44,19 @@ class NaiveTrainings(Trainings):
         params = log(ground.costs(point)[0])
         if not ground.knows(point):
             self.refused += 1
-            self._study.tell(trial, [0.0, params])
+            self.study.tell(trial, [0.0, params])
             return
         before = 0.0
         for share, seen in self._seen.items():
-            self.clock, before = self.clock + share - before, share
+            self.pay(point, share - before)
+            before = share
             dice = ground.early_dice(point, trial.number, share)
             weak = bool(seen) and dice < np.percentile(seen, 100 * (1 - 1 / _FACTOR))
             seen.append(dice)
             if weak:
                 trial.set_user_attr(PARTLY, True)
-                self._study.tell(trial, [dice, params])
+                self.study.tell(trial, [dice, params])
                 return
-        self.clock += 1 - before
-        self._study.tell(trial, [ground.train(point, trial.number), params])
-        self.ended.append((self.clock, dict(point)))
+        self.pay(point, 1 - before)
+        self.study.tell(trial, [ground.train(point, trial.number), params])
+        self.end(point)

@@ -10,6 +10,8 @@ from rich.table import Table
 from nas.tables import table
 from primitives.core.errors import InvalidInput
 
+Rows = Mapping[str, Mapping[str, Any]]  # of methods
+
 
 def read_found(file: Path) -> dict[str, Any]:
     """Read what `bench_samplers` returned and the command printed as JSON.
@@ -21,7 +23,8 @@ def read_found(file: Path) -> dict[str, Any]:
     try:
         found = dict(json.loads(file.read_text()))
         wanted = {"task", "seeds", "samplers", "to_match"} <= set(found)
-    except (ValueError, TypeError):
+        wanted = wanted and all("clock" in row for row in found["samplers"].values())
+    except (ValueError, TypeError, AttributeError):
         wanted = False
     if not wanted:
         raise InvalidInput(f"{file} must hold what `nas bench search --json` printed, it does not")
@@ -30,7 +33,16 @@ def read_found(file: Path) -> dict[str, Any]:
 
 def search_tables(found: Mapping[str, Any]) -> list[Table]:
     """Return what `bench_samplers` found, or its JSON, as tables."""
-    samplers, seeds = found["samplers"], len(found["seeds"])
+    title = f"Share of the best hypervolume over {{}}, median of {len(found['seeds'])} seeds"
+    tables = [_over_trainings(found["samplers"], title.format("trainings"))]
+    if any(row["minutes"] for row in found["samplers"].values()):
+        tables.append(_over_minutes(found["samplers"], title.format("minutes, with proposals")))
+    if found["to_match"]:
+        tables.append(_matched(found["to_match"]))
+    return tables
+
+
+def _over_trainings(samplers: Rows, title: str) -> Table:
     marks = list(next(iter(samplers.values()))["share"])
     shares = (
         (
@@ -39,8 +51,8 @@ def search_tables(found: Mapping[str, Any]) -> list[Table]:
             f"{row['seconds_per_proposal']:.3f}",
             str(row["infeasible"]),
             str(row["repeats"]),
-            f"{row['optimism']:+.4f}" if "optimism" in row else "",
-            f"{row['partly']:.0%}" if "partly" in row else "",
+            f"{row['optimism']:+.4f}",
+            f"{row['partly']:.0%}",
         )
         for name, row in samplers.items()
     )
@@ -53,12 +65,23 @@ def search_tables(found: Mapping[str, Any]) -> list[Table]:
         ">claims",
         ">partly",
     )
-    title = f"Share of the best hypervolume over trainings, median of {seeds} seeds"
+    return table(title, columns, shares)
+
+
+def _over_minutes(samplers: Rows, title: str) -> Table:
+    marks = sorted({mark for row in samplers.values() for mark in row["minutes"]}, key=int)
+    shares = (
+        (name, *(f"{row['minutes'][m]:.3f}" if m in row["minutes"] else "" for m in marks))
+        for name, row in samplers.items()
+    )
+    return table(title, ("sampler", *(f">{mark}" for mark in marks)), shares)
+
+
+def _matched(opponents: Rows) -> Table:
+    keys = ("median", "worst", "minutes", "faster")
     needed = (
-        (name, *(str(row[key] or "never") for key in ("median", "worst")))
-        for name, row in found["to_match"].items()
+        (name, *("never" if row[key] is None else f"{row[key]:.3g}" for key in keys))
+        for name, row in opponents.items()
     )
-    matched = table(
-        "Trainings of known-cost for what others end with", ("sampler", ">median", ">worst"), needed
-    )
-    return [table(title, columns, shares), *([matched] if found["to_match"] else [])]
+    columns = ("sampler", ">median", ">worst", ">minutes", ">times faster")
+    return table("What known-cost needs for what others end with", columns, needed)

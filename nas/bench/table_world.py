@@ -12,13 +12,14 @@ Source: surrogate benchmarks, Zela et al., ICLR 2022 (arXiv 2008.09777).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from nas.bench.networks import Networks
 from nas.bench.trained_table import Entry, Plan
+from nas.bench.world import scores_of
 from nas.pareto import Floats, front_mask, hypervolume
 from nas.sampler.cost_book import CostBook
 from nas.sampler.genes import Codes, is_ordered
@@ -32,51 +33,6 @@ _FOLDS = 10
 _GENERATIONS, _CHILDREN = 60, 300
 _TIGHT = 0.05  # quantile of the table's parameters
 _FEWEST = 20  # networks that a model is made of
-
-
-class TableWorld(Protocol):
-    """What trainings of one plan show.
-
-    Attributes:
-        plan: that they share.
-        nets: that can be trained.
-        fewest: parameters that smaller networks count as, for searches as well.
-    """
-
-    plan: Plan
-    nets: Networks
-
-    @property
-    def fewest(self) -> float: ...  # noqa: D102
-
-    def training(self, codes: Codes, seed: int, number: int) -> Floats:
-        """Return what a search's training shows, in the order of `scores_of`.
-
-        Args:
-            codes: of the network.
-            seed: of the search.
-            number: of the training.
-
-        Shape: (genes,) -> (1 + 2 rungs,)
-        """
-
-    def dice(self, codes: Codes, seed: int) -> float:
-        """Return the Dice of a network that a search is judged by.
-
-        Shape: (genes,)
-        """
-
-    def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
-        """Return the losses that a search is judged by, of networks in order of their trainings.
-
-        Shape: (n, genes) -> (n, 2); see `grounds.Ground`
-        """
-
-    def published(self) -> list[Point]:
-        """Return the published networks that every search begins with."""
-
-    def best(self, limit: float) -> float:
-        """Return the largest hypervolume that is known of networks within a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +78,26 @@ class PredictedWorld:
         for trainings in self._entries.values():
             self.nets.space.validate(trainings[0].point)  # the space may have changed since
         self._scores: dict[str, Floats] = {}
+        self._seconds: dict[str, float] = {}
         self._best: dict[float, float] = {}
 
     def training(self, codes: Codes, seed: int, number: int) -> Floats:
-        """Return the scores of a training; see `TableWorld`."""
+        """Return the scores of a training; see `World`."""
         scores = self.scores(codes[None])[0]
         rng = np.random.default_rng([seed, number])
         return np.asarray(scores + self.luck(float(scores[0]), rng))
 
     def dice(self, codes: Codes, seed: int) -> float:
-        """Return the predicted mean Dice; see `TableWorld`."""
+        """Return the predicted mean Dice; see `World`."""
         return float(self.scores(codes[None])[0, 0])
+
+    def seconds(self, codes: Codes, seed: int) -> float:
+        """Return the predicted mean of a training's log-seconds, as seconds; see `World`."""
+        facts = self.nets.facts(codes)
+        if facts[0] not in self._seconds:
+            features = self._features(codes[None], np.log([facts[1:]]))
+            self._seconds[facts[0]] = float(np.exp(self._durations.predict(features)[0]))
+        return self._seconds[facts[0]]
 
     def scores(self, codes: Codes) -> Floats:
         """Return the predicted scores of designs, in the order of `scores_of`; remembered.
@@ -185,6 +150,13 @@ class PredictedWorld:
         codes, costs, scores = self._data
         return _forest().fit(self._features(codes, costs), scores)
 
+    @cached_property
+    def _durations(self) -> Any:
+        """Return the trees of log-seconds."""
+        codes, costs, _ = self._data
+        logs = [np.mean(np.log([e.seconds for e in t])) for t in self._entries.values()]
+        return _forest().fit(self._features(codes, costs), logs)
+
     def _predict(self, codes: Codes, costs: Floats) -> Floats:
         return np.asarray(self._model.predict(self._features(codes, costs)), dtype=float)
 
@@ -233,7 +205,7 @@ class PredictedWorld:
         return float(np.quantile(np.exp(self._data[1][:, 0]), _TIGHT))
 
     def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
-        """Return true losses; see `TableWorld`."""
+        """Return true losses; see `World`."""
         worst = float(self._data[2][:, 0].min())
         if not len(codes):
             return np.empty((0, 2))
@@ -251,7 +223,7 @@ class PredictedWorld:
         return float(np.exp(self._data[1][:, 0].min()))
 
     def best(self, limit: float) -> float:
-        """Return the hypervolume of a noise-free evolution; see `TableWorld`."""
+        """Return the hypervolume of a noise-free evolution; see `World`."""
         if limit not in self._best:
             self._best[limit] = self._evolved(limit)
         return self._best[limit]
@@ -270,11 +242,6 @@ class PredictedWorld:
             front = codes[front_mask(values, ["maximize", "minimize"])]
             codes = np.unique(np.vstack([front, pool.children(front, _CHILDREN)]), axis=0)
         return hypervolume(self.losses(np.vstack([front, self._data[0]]), 0, limit), np.zeros(2))
-
-
-def scores_of(entry: Entry, rungs: Sequence[int]) -> list[float]:
-    """Return final Dice, settled losses at the rungs, Dice there."""
-    return [entry.dice, *entry.losses, *(entry.curve[rung - 1][2] for rung in rungs)]
 
 
 def _forest() -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from nas.bench.table_world import TableWorld
+from nas.bench.world import World
 from nas.pareto import Floats
 from nas.sampler.genes import Codes, Conditions, is_ordered
 from nas.sampler.history import Results
@@ -22,7 +22,7 @@ class Tabular:
         limit: the most parameters.
     """
 
-    def __init__(self, world: TableWorld, seed: int, limit: float) -> None:
+    def __init__(self, world: World, seed: int, limit: float) -> None:
         self.world, self.seed, self.limit = world, seed, limit
         self._nets = world.nets
         self._values = {
@@ -98,6 +98,10 @@ class Tabular:
         """See `Ground`; nothing larger than the plan allows is trained."""
         return self.costs(point)[0] <= self.world.plan.most_params
 
+    def seconds(self, point: Point) -> float:
+        """See `Ground`; on the machine that made the table."""
+        return self.world.seconds(self._codes(point), self.seed)
+
     def train(self, point: Point, number: int) -> float:
         """See `Ground`."""
         return float(np.clip(self._trained(point, number)[0], 0, 1))
@@ -129,7 +133,7 @@ class Tabular:
 
 
 def tabular_grounds(
-    world: TableWorld, seeds: Sequence[int], limit: float
+    world: World, seeds: Sequence[int], limit: float
 ) -> Iterator[tuple[Tabular, Results | None]]:
     """Yield what each seed searches, and that there is no earlier search.
 

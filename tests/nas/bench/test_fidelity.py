@@ -7,7 +7,8 @@ from optuna.trial import TrialState
 
 from nas.bench.fidelity import EPOCHS, RULES, Trainings
 from nas.bench.grounds import Synthetic
-from nas.bench.search import _judged, _play
+from nas.bench.judge import judge
+from nas.bench.search import _play
 from nas.bench.synthetic import Instance
 from nas.fidelity.early_stop import RESUMES, RUNGS
 from nas.fidelity.rungs import ENOUGH, quota
@@ -20,8 +21,8 @@ GROUND = Synthetic(Instance(7))
 
 @pytest.fixture(params=["mo-asha", "known-cost+mo-asha", "known-cost+model"], scope="module")
 def played(request: pytest.FixtureRequest) -> tuple[optuna.Study, Trainings, str]:
-    study, done, _ = _play(request.param, GROUND, BUDGET)
-    return study, done, RULES[request.param][1]
+    done = _play(request.param, GROUND, BUDGET)
+    return done.study, done, RULES[request.param][1]
 
 
 def test_trials_that_are_stopped_are_pruned_with_their_losses(
@@ -72,17 +73,18 @@ def test_shares_are_of_full_trainings_within_the_clock(
     study, done, _ = played
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == len(done.ended)
-    volumes = done.volumes(BUDGET)
-    assert len(volumes) == BUDGET
-    assert (np.diff(volumes) >= 0).all()
-    early = [point for clock, point in done.ended if clock <= 10]
-    assert volumes[9] == pytest.approx(hypervolume(GROUND.losses(early), np.zeros(2)))
+    (found,) = judge({"random": [done]}, BUDGET)["random"]
+    assert len(found.shares) == BUDGET
+    assert (np.diff(found.shares) >= 0).all()
+    early = [one.point for one in done.ended if one.clock <= 10]
+    volume = hypervolume(GROUND.losses(early), np.zeros(2))
+    assert found.shares[9] == pytest.approx(volume / GROUND.best)
+    assert done.seconds == pytest.approx(60 * done.clock + done.thought)
 
 
 @pytest.mark.slow
 def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> None:
-    study, _, _ = _play("known-cost+model", GROUND, 20)
-    trials = study.trials
+    trials = _play("known-cost+model", GROUND, 20).study.trials
     resumed = [t for t in trials if RESUMES in t.user_attrs and t.state == TrialState.COMPLETE]
     assert resumed
     for trial in resumed:
@@ -97,10 +99,10 @@ def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> N
 @pytest.mark.slow
 def test_without_a_rule_every_training_costs_one() -> None:
     ground = Synthetic(Instance(3))
-    played = _play("random", ground, 12)
-    (found,), done = _judged({"random": [played]}, 12)["random"], played[1]
-    assert [clock for clock, _ in done.ended] == pytest.approx(list(range(1, 13)))
-    assert (found.shares == done.volumes(12) / ground.best).all()
+    done = _play("random", ground, 12)
+    (found,) = judge({"random": [done]}, 12)["random"]
+    assert [one.clock for one in done.ended] == pytest.approx(list(range(1, 13)))
+    assert (found.shares == done.volumes() / ground.best).all()
 
 
 def test_rules_are_compared_by_name_beside_samplers() -> None:

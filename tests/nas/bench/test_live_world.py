@@ -1,5 +1,7 @@
 """Searches whose trainings are real: what they share, how they are judged, and what goes on."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,25 +13,29 @@ TRIALS = 2
 
 
 @pytest.mark.slow
-def test_a_live_comparison_trains_once_and_is_judged_by_other_seeds(tmp_path: Path) -> None:
+def test_live_comparisons_train_once_and_are_judged_by_other_seeds(tmp_path: Path) -> None:
     table = tmp_path / "table.jsonl"
     made = f"bench table {table} --data phantom --size 32 --nets 1 --seeds 1 --most-params 60000"
     assert run(made).exit_code == 0
     command = (
-        f"bench search --task live --table {table} --data phantom --seeds 1 --trials {TRIALS} "
+        f"bench search --task live --table {table} --data phantom --trials {TRIALS} "
         "--samplers known-cost,random"
     )
-    found = run_json(command)
+    nas = [sys.executable, "-c", "import nas.cli; nas.cli.main()", *command.split()]
+    beside = [subprocess.Popen([*nas, "--seeds", "1", "--first-seed", seed]) for seed in "01"]
+    assert [one.wait() for one in beside] == [0, 0]
     _, entries = read_table(table)
+    assert len({(entry.key, entry.seed) for entry in entries}) == len(entries)  # none twice
+    assert {entry.seed for entry in entries} == {0, 1, 2, 3}  # searched with 0, 2; judged by 1, 3
+    for search in (0, 2):
+        searched = {entry.key for entry in entries if entry.seed == search}
+        assert {entry.key for entry in entries if entry.seed == search + 1} <= searched
+    assert all(entry.params <= 60_000 for entry in entries)
+    networks = {(entry.net, entry.key) for entry in entries}
+    assert len(networks) == len({net for net, _ in networks}) == len({key for _, key in networks})
+
+    found = run_json(f"{command} --seeds 2")  # of both, from the table
+    assert read_table(table)[1] == entries
     ours, other = found["samplers"]["known-cost"], found["samplers"]["random"]
     assert ours["infeasible"] == ours["repeats"] == ours["partly"] == 0
     assert len(ours["curve"][1]) == len(other["curve"][1]) == TRIALS
-    assert len({(entry.key, entry.seed) for entry in entries}) == len(entries)  # none twice
-    assert {entry.seed for entry in entries} == {0, 1}  # searched with 0, judged by 1
-    searched = {entry.key for entry in entries if entry.seed == 0}
-    assert {entry.key for entry in entries if entry.seed == 1} <= searched
-    assert all(entry.params <= 60_000 for entry in entries)
-    again = run_json(command)
-    assert read_table(table)[1] == entries
-    for name, row in again["samplers"].items():
-        assert row["curve"] == found["samplers"][name]["curve"]

@@ -3,30 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from dashboard.shares import shares_figure
-from nas.bench.search import Replay, _summary, _to_match, check_methods
+from nas.bench.search import check_methods
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
-
-
-def replay_of(*shares: float) -> Replay:
-    return Replay(np.array(shares), seconds=2.0, infeasible=1, repeats=0)
-
-
-def test_trainings_to_match_are_counted_per_seed() -> None:
-    ours = [replay_of(0.1, 0.5, 0.9), replay_of(0.3, 0.4, 0.5), replay_of(0.2, 0.2, 0.2)]
-    theirs = [replay_of(0.1, 0.2, 0.5), replay_of(0.1, 0.1, 0.2), replay_of(0.1, 0.2, 0.3)]
-    assert _to_match(ours, theirs) == {"median": 2, "worst": None, "each": [2, 1, None]}
-    assert _to_match(ours[:2], theirs[:2]) == {"median": 1.5, "worst": 2, "each": [2, 1]}
-
-
-def test_shares_are_medians_over_seeds() -> None:
-    found = _summary([replay_of(*[0.2] * 10), replay_of(*[0.4] * 10), replay_of(*[0.9] * 10)])
-    assert (found["share"], found["mean"]) == ({10: 0.4}, {10: 0.5})
-    assert (found["seconds_per_proposal"], found["infeasible"]) == (0.2, 3)
 
 
 def test_the_command_prints_the_same_for_the_same_seeds() -> None:
@@ -37,7 +18,7 @@ def test_the_command_prints_the_same_for_the_same_seeds() -> None:
     for name in ("known-cost", "stratified"):  # both know the limit
         assert (found["samplers"][name]["infeasible"], found["samplers"][name]["repeats"]) == (0, 0)
     assert found["samplers"]["random"]["infeasible"] > 10
-    assert set(found["to_match"]["random"]) == {"median", "worst", "each"}
+    assert set(found["to_match"]["random"]) >= {"median", "worst", "each"}
     again = run_json(command)
     assert again["samplers"]["known-cost"]["share"] == found["samplers"]["known-cost"]["share"]
 
@@ -72,20 +53,14 @@ def test_a_kept_comparison_is_printed_and_drawn(tmp_path: Path) -> None:
     assert middle[-1] == row["share"]["10"]
     assert [low[-1], high[-1]] == row["quartiles"]["10"]
     assert '"name":"random"' in page.read_text()
+    # Trainings of this problem take a minute each, so that time is trainings and a bit.
+    assert row["minutes"] == {"5": row["clock"][2][49], "10": row["share"]["10"]}
+    assert "\nsampler      5     10\n" in text
     refused = run(f"bench report {kept} --figure {tmp_path / 'found.doc'}")
     assert refused.exit_code == 2
     assert "a figure must end in .html, .png, .svg, .pdf, got 'found.doc'" in refused.stderr
     page.write_text("no JSON")
     assert run(f"bench report {page}").exit_code == 2
-
-
-def test_the_figure_draws_medians_and_quartiles() -> None:
-    shares = [replay_of(0.1, 0.2), replay_of(0.3, 0.4), replay_of(0.5, 0.9)]
-    found = {"task": {"name": "synthetic", "noise": 0.0, "tight": True}, "seeds": [0, 1, 2]}
-    figure = shares_figure(found | {"samplers": {"random": _summary(shares)}})
-    band, line = figure.data
-    assert (list(line.x), list(line.y), line.name) == ([1, 2], [0.3, 0.4], "random")
-    assert list(band.y) == [0.4, 0.65, 0.3, 0.2]
 
 
 def test_ablations_are_searches_of_their_own() -> None:
@@ -96,17 +71,3 @@ def test_ablations_are_searches_of_their_own() -> None:
     rows = found["samplers"]
     # Only who knows costs keeps a limit on them.
     assert [rows[name]["infeasible"] > 0 for name in names] == [False, True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("task", "title"),
-    [
-        ({"name": "synthetic", "noise": 0.02, "tight": True}, "noise 0.02, tight, 1 seeds"),
-        ({"name": "tabular", "trainings": 146, "tight": False}, "146 real trainings, 1 seeds"),
-        ({"name": "live", "data": "cells", "tight": False}, "trainings on cells, 1 seeds"),
-    ],
-)
-def test_a_figure_says_what_was_searched(task: dict[str, object], title: str) -> None:
-    rows = {"random": {"curve": [[0.1], [0.2], [0.3]]}}
-    figure = shares_figure({"task": task, "seeds": [0], "samplers": rows})
-    assert title in figure.layout.title.text

@@ -49,7 +49,7 @@ def entries() -> list[Entry]:
                     dice=dice,
                     losses=[1.0 - luck, 0.8 - dice],
                     curve=[[1.0, 1.0, 0.1 * epoch + luck] for epoch in range(9)],
-                    seconds=1.0,
+                    seconds=costs.macs / 1e5,
                 )
             )
     return found
@@ -85,6 +85,12 @@ def test_costs_are_those_of_the_network(ground: Tabular) -> None:
     for entry in entries()[1:20:6]:
         assert ground.costs(ground.coded(entry.point)) == (entry.params, entry.macs)
         assert ground.key(ground.coded(entry.point)) == entry.key
+
+
+def test_trainings_take_as_long_as_those_of_the_table(ground: Tabular) -> None:
+    found = [ground.seconds(ground.coded(entry.point)) for entry in entries()]
+    true = [entry.seconds for entry in entries()]
+    assert np.median(np.abs(np.log(np.divide(found, true)))) < 0.05
 
 
 def test_luck_is_what_equal_networks_had(ground: Tabular) -> None:
