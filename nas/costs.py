@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from nas.dispatch import Operators
 from primitives.core.layers import CHANNEL_SCALE
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
@@ -40,7 +40,7 @@ def on_meta() -> Iterator[None]:
 
     For a tensor without memory torch spends half of the time of making a network on the latter.
     """
-    with torch.device("meta"), _Unfilled():  # type: ignore[no-untyped-call]
+    with torch.device("meta"), Operators(_unfilled):
         yield
 
 
@@ -78,7 +78,8 @@ def count_flops(
 
 def _traced(net: nn.Module, *shapes: Sequence[int]) -> tuple["_Trace", Any]:
     """Run a net of the meta device on inputs of these shapes."""
-    with torch.no_grad(), _Trace() as traced:
+    traced = _Trace()
+    with torch.no_grad(), Operators(traced.call):
         hooks = [m.register_forward_hook(traced.add_scale) for m in net.modules() if _scales(m)]
         try:
             out = net(*(torch.empty(tuple(shape), device="meta") for shape in shapes))
@@ -88,40 +89,26 @@ def _traced(net: nn.Module, *shapes: Sequence[int]) -> tuple["_Trace", Any]:
     return traced, out
 
 
-class _Unfilled(TorchDispatchMode):
+def _unfilled(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Leave out what fills a tensor in place."""
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return args[0] if func in _FILLS else func(*args, **(kwargs or {}))
+    return args[0] if func in _FILLS else func(*args, **kwargs)
 
 
-class _Trace(TorchDispatchMode):
-    """Count flops and follow the storages that operators create until they are freed."""
+class _Trace:
+    """Counts flops and follows the storages that operators create until they are freed."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.live_bytes = 0
         self.peak_bytes = 0
         self._known: set[int] = set()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        out = shapes_only(func, args, kwargs or {})
+    def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call an operator and count it."""
+        out = shapes_only(func, args, kwargs)
         count = flop_registry.get(func.overloadpacket)
         if count is not None:
-            self.flops += count(*args, **(kwargs or {}), out_val=out)
+            self.flops += count(*args, **kwargs, out_val=out)
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
                 self._follow(tensor.untyped_storage())

@@ -5,7 +5,8 @@ the same shapes stands in many networks.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,12 +15,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from nas.cost_table import BlockTable, Shape
 from nas.costs import shapes_only
+from nas.dispatch import Call, Operators
 from nas.latency.measure import memory_format
 from search_spaces.core.arch import Arch
 
@@ -107,9 +108,8 @@ def list_operators(
         shapes: of its inputs.
     """
     maps = [torch.empty(shape, device="meta") for shape in shapes]
-    with torch.no_grad(), Lister(shapes_only) as lister:
+    with torch.no_grad(), listed(shapes_only) as found:
         out = block(*maps)
-    found = lister.operators
     if any(operator.group == "product" for operator in found):
         found = _on_cpu(block, shapes)
     outputs = [out] if isinstance(out, torch.Tensor) else out
@@ -124,9 +124,8 @@ def _on_cpu(block: nn.Module, shapes: Sequence[Shape]) -> list[Operator]:
             for name, tensor in (*block.named_parameters(), *block.named_buffers())
         }
         maps = tuple(map(_empty, shapes))
-        with Lister(shapes_only) as lister:
+        with listed(shapes_only) as found:
             functional_call(block, weights, maps)
-    found: list[Operator] = lister.operators
     return found
 
 
@@ -189,27 +188,20 @@ def _text(leaf: Any) -> str:
     return "x".join(map(str, leaf.shape)) if isinstance(leaf, torch.Tensor) else str(int(leaf))
 
 
-class Lister(TorchDispatchMode):
-    """Notes every operator of what runs inside.
+@contextmanager
+def listed(call: Call) -> Iterator[list[Operator]]:
+    """Note every operator of what runs inside.
 
     Args:
-        call: calls an operator with its arguments.
+        call: calls an operator; see `nas.dispatch`.
     """
+    found: list[Operator] = []
 
-    def __init__(self, call: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._call = call
-        self.operators: list[Operator] = []
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call an operator and note it."""
-        out = self._call(func, args, kwargs or {})
+    def note(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        out = call(func, args, kwargs)
         if func.namespace != "prim":  # how a tensor without memory is asked for its device
-            self.operators.append(describe(func, args, kwargs or {}, out))
+            found.append(describe(func, args, kwargs, out))
         return out
+
+    with Operators(note):
+        yield found

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas.dispatch import Operators, run
 from nas.latency.measure import cpu_threads, one_pass_ms, placed
 from nas.latency.on_device import repeat_passes
-from nas.latency.operators import Lister, Operator
+from nas.latency.operators import Operator, listed
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
@@ -91,38 +91,29 @@ def thread_clock(device: torch.device, threads: int) -> Callable[[], float]:
 
 def _operator_times(net: nn.Module, x: Tensor, clock: Callable[[], float]) -> dict[Operator, float]:
     with torch.no_grad():  # inference mode would show torch's composite operators undivided
-        with Lister(_run) as lister:
+        with listed(run) as operators:
             net(x)
-        with _Stopwatch(x.device, clock) as watch:
+        watch = _Stopwatch(x.device, clock)
+        with Operators(watch.call):
             net(x)
     calls: dict[Operator, list[float]] = {}
-    for operator, ms in zip(lister.operators, watch.times(), strict=True):
+    for operator, ms in zip(operators, watch.times(), strict=True):
         calls.setdefault(operator, []).append(ms)
     return {operator: statistics.median(times) for operator, times in calls.items()}
 
 
-def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return func(*args, **kwargs)
-
-
-class _Stopwatch(TorchDispatchMode):
-    """Times every operator of a pass; on CUDA by events, which are read once all is done."""
+class _Stopwatch:
+    """Times every operator that it calls; on CUDA by events, which are read once all is done."""
 
     def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._device, self._clock = device, clock
-        self._mark = _event if device.type == "cuda" else clock
+        self._device = device
+        self._mark: Callable[[], Any] = _event if device.type == "cuda" else clock
         self._marks: list[tuple[Any, Any]] = []
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call an operator and time it."""
         start = self._mark()
-        out = func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs)
         self._marks.append((start, self._mark()))
         return out
 
