@@ -24,6 +24,7 @@ def shares_figure(found: Mapping[str, Any]) -> go.Figure:
         "synthetic": lambda: f"noise {task['noise']:g}",
         "tabular": lambda: f"{task['trainings']} real trainings",
         "live": lambda: f"trainings on {task['data']}",
+        "studies": lambda: f"studies of {task['data']}",
     }[task["name"]]()
     what += ", tight" if task["tight"] else ""
     figure = new_figure(f"Share of the best hypervolume, {what}, {len(found['seeds'])} seeds")

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from nas.bench.search_command import bench_report, bench_search
+from nas.bench.search_command import bench_report, bench_search, bench_studies
 from nas.prompt import device_option, echo_json, json_option
 
 
-@click.group(invoke_without_command=True, commands=[bench_search, bench_report])
+@click.group(invoke_without_command=True, commands=[bench_search, bench_report, bench_studies])
 @click.option("--space", help="Only the baselines of this space.")
 @click.option("--size", default=256, show_default=True, help="Side of the input, pixels.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU.")

@@ -17,6 +17,7 @@ from nas.bench.ray_asha import PARTLY
 from nas.fidelity.early_stop import RESUMES
 from nas.pareto import Floats, front_mask
 
+OURS = "known-cost"
 MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
 _MINUTES = (5, 10, 20, 40, 60, 90, 120, 180, 240, 360, 480)
 _POINTS = 100  # of a curve over time
@@ -30,9 +31,9 @@ class Replay:
         shares: of the best known hypervolume, after each training equivalent.
         steps: seconds by the end of each full training, and the share then, (n, 2).
         seconds: that the run took, of trainings and proposals.
-        thought: seconds that the method took to propose, all together.
         infeasible: trainings beyond the limit.
         repeats: trainings of a design that was trained before.
+        thought: seconds that a proposal took, the mean over trainings; None: not known.
         refused: proposals beyond the limit that could not be trained, and cost nothing.
         optimism: what the front claims beyond the truth: mean over its members of told minus true
             Dice.
@@ -42,9 +43,9 @@ class Replay:
     shares: Floats
     steps: Floats
     seconds: float
-    thought: float
     infeasible: int
     repeats: int
+    thought: float | None = None
     refused: int = 0
     optimism: float = 0.0
     partly: float = 0.0
@@ -87,15 +88,17 @@ def _replay(done: Trainings, shares: Floats, trials: int) -> Replay:
     trained = [point for point in trained if ground.knows(point)]
     params = np.array([ground.costs(point)[0] for point in trained])
     steps = np.stack([[one.seconds for one in done.ended], shares], axis=1)
+    optimism, partly = _claims(done)
     return Replay(
-        np.append(0.0, shares)[then],
-        steps[within],
-        done.seconds,
-        done.thought / len(trained) * trials,
-        int((params > ground.limit * (1 + 1e-12)).sum()) if ground.limit else 0,
-        len(trained) - len({ground.key(point) for point in trained}),
-        done.refused,
-        *_claims(done),
+        shares=np.append(0.0, shares)[then],
+        steps=steps[within],
+        seconds=done.seconds,
+        infeasible=int((params > ground.limit * (1 + 1e-12)).sum()) if ground.limit else 0,
+        repeats=len(trained) - len({ground.key(point) for point in trained}),
+        thought=done.thought / len(trained),
+        refused=done.refused,
+        optimism=optimism,
+        partly=partly,
     )
 
 
@@ -109,12 +112,36 @@ def _claims(done: Trainings) -> tuple[float, float]:
     return float(np.mean(above)), float(np.mean(partly))
 
 
+def compared(
+    runs: Mapping[str, Sequence[Replay]], seeds: Sequence[int], task: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is printed of a comparison, as plain data.
+
+    Args:
+        runs: of each method.
+        seeds: of the runs.
+        task: what was searched.
+    """
+    return {
+        "task": dict(task),
+        "seeds": list(seeds),
+        "samplers": {name: summary(found) for name, found in runs.items()},
+        "to_match": {
+            name: to_match(runs[OURS], found)
+            for name, found in runs.items()
+            if name != OURS and OURS in runs
+        },
+    }
+
+
 def summary(runs: Sequence[Replay]) -> dict[str, Any]:
     """Return medians and quartiles over the runs of a method, as plain data.
 
     "minutes" and "clock" are shares over time, as far as every run lasted.
     """
-    shares = np.stack([run.shares for run in runs])
+    least = min(len(run.shares) for run in runs)
+    shares = np.stack([run.shares[:least] for run in runs])
+    thought = [run.thought for run in runs if run.thought is not None]
     marks = [mark for mark in MARKS if mark <= shares.shape[1]]
     quartiles = np.quantile(shares, [0.25, 0.5, 0.75], axis=0)
     lasted = min(run.seconds for run in runs)
@@ -128,7 +155,7 @@ def summary(runs: Sequence[Replay]) -> dict[str, Any]:
         "mean": {mark: round(float(shares[:, mark - 1].mean()), 4) for mark in marks},
         "minutes": dict(zip(minutes, clock[1, _POINTS:].tolist(), strict=True)),
         "clock": [(times[:_POINTS] / 60).round(2).tolist(), *clock[:, :_POINTS].tolist()],
-        "seconds_per_proposal": median(run.thought for run in runs) / shares.shape[1],
+        "seconds_per_proposal": median(thought) if thought else None,
         "infeasible": sum(run.infeasible for run in runs),
         "repeats": sum(run.repeats for run in runs),
         "refused": sum(run.refused for run in runs),
@@ -145,7 +172,7 @@ def to_match(ours: Sequence[Replay], theirs: Sequence[Replay]) -> dict[str, Any]
     """
     needed, minutes, faster = [], [], []
     for a, b in zip(ours, theirs, strict=True):
-        reached = b.shares[-1]
+        reached = b.steps[-1, 1] if len(b.steps) else 0.0
         needed.append(next((i for i, share in enumerate(a.shares, 1) if share >= reached), None))
         mine, other = a.reaches(reached), b.reaches(reached)
         minutes.append(mine / 60 if mine is not None else None)

@@ -53,7 +53,7 @@ class LiveWorld:
         self._data = open_data(prepared, device)
         self._entries = {(entry.key, entry.seed): entry for entry in begin_table(path, plan)}
         self._worst = min(
-            np.mean([self._entry(codes, seed).dice for seed in _BASE_SEEDS])
+            np.mean([self.trained(codes, seed) for seed in _BASE_SEEDS])
             for codes in self.nets.genes.encode(self.published())
         )
 
@@ -63,7 +63,7 @@ class LiveWorld:
 
     def dice(self, codes: Codes, seed: int) -> float:
         """Return the Dice of a training that the search never saw; see `World`."""
-        return self._entry(codes, 2 * seed + 1).dice
+        return self.trained(codes, 2 * seed + 1)
 
     def seconds(self, codes: Codes, seed: int) -> float:
         """Return how long the search's training took; see `World`."""
@@ -71,14 +71,34 @@ class LiveWorld:
 
     def losses(self, codes: Codes, seed: int, limit: float) -> Floats:
         """Return the losses of networks that were on the front when they came, 0 of the others."""
-        params = np.log([self.nets.facts(row)[1] for row in codes]) - np.log(limit)
         told = np.array([self.training(row, seed, 0)[0] for row in codes])
+        return self.judged(codes, told, 2 * seed + 1, limit)
+
+    def judged(self, codes: Codes, told: Floats, seed: int, limit: float) -> Floats:
+        """Return the losses of networks that were on the front when they came, 0 of the others.
+
+        Args:
+            codes: of the networks, in order of their trainings.
+            told: Dice of these.
+            seed: of the trainings that they are judged by.
+            limit: the most parameters.
+
+        Shape: (n, genes), (n,) -> (n, 2)
+        """
+        params = np.log([self.nets.facts(row)[1] for row in codes]) - np.log(limit)
         losses = np.zeros((len(codes), 2))
         for i, row in enumerate(codes):
             before = slice(0, i)
             if not ((told[before] >= told[i]) & (params[before] <= params[i])).any():
-                losses[i] = self._worst - self.dice(row, seed), params[i]
+                losses[i] = self._worst - self.trained(row, seed), params[i]
         return losses
+
+    def trained(self, codes: Codes, seed: int) -> float:
+        """Return the Dice of a network's training with a seed.
+
+        Shape: (genes,)
+        """
+        return self._entry(codes, seed).dice
 
     def published(self) -> list[Point]:
         """Return the published networks within the plan's limit; see `World`."""

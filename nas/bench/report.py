@@ -48,7 +48,7 @@ def _over_trainings(samplers: Rows, title: str) -> Table:
         (
             name,
             *(f"{row['share'][mark]:.3f}" for mark in marks),
-            f"{row['seconds_per_proposal']:.3f}",
+            "" if (took := row["seconds_per_proposal"]) is None else f"{took:.3f}",
             str(row["infeasible"]),
             str(row["repeats"]),
             f"{row['optimism']:+.4f}",

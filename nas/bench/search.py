@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from nas.bench.ablations import RandomStart, costs_no_inputs, costs_unknown
 from nas.bench.fidelity import EPOCHS, RULES, Trainings
 from nas.bench.grounds import Ground, Synthetic
-from nas.bench.judge import judge, summary, to_match
+from nas.bench.judge import OURS, compared, judge
 from nas.bench.morea import MoReaSampler
 from nas.bench.primo import play_primo
 from nas.bench.qlognehvi import LogNehviSampler
@@ -36,7 +36,6 @@ from nas.sampler.known_cost import KnownCostSampler
 from nas.sampler.problem import Problem
 from primitives.core.errors import InvalidInput, nearest
 
-OURS = "known-cost"
 PRIMO = "primo"  # proposes and stops by itself
 NAIVE = "ray-asha"  # what people have
 WARM = "warm-start"  # known-cost after an earlier search
@@ -113,17 +112,7 @@ def bench_samplers(
             known = before if name == WARM else None
             played[name].append(_play(name, ground, trials, known))
             progress("runs", sum(map(len, played.values())), len(names) * len(seeds))
-    runs = judge(played, trials)
-    return {
-        "task": {**task, "trials": trials},
-        "seeds": list(seeds),
-        "samplers": {name: summary(found) for name, found in runs.items()},
-        "to_match": {
-            name: to_match(runs[OURS], found)
-            for name, found in runs.items()
-            if name != OURS and OURS in runs
-        },
-    }
+    return compared(judge(played, trials), seeds, {**task, "trials": trials})
 
 
 def check_methods(names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.prompt import echo_json, json_option
+from nas.prompt import device_option, echo_json, json_option
 
 if TYPE_CHECKING:
     from nas.bench.grounds import Ground
@@ -130,6 +130,43 @@ def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
     world = LiveWorld(file, plan, prepared, device, progress)
     facts = {"name": "live", "table": file.name, "data": plan.data, "tight": False}
     return tabular_grounds(world, seeds, float(plan.most_params)), facts
+
+
+@click.command("studies")
+@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--table", required=True, type=click.Path(path_type=Path),
+              help="A file of `nas bench table`, of the same plan; adds to it.")  # fmt: skip
+@click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
+@device_option
+@json_option
+def bench_studies(
+    stores: tuple[Path, ...], table: Path, figure: Path | None, device: str | None, as_json: bool
+) -> None:
+    """Compare all studies of STORES, made by `nas search`, by trainings that they never saw.
+
+    Give each study a store of its own, so that none has what another one trained. Studies of equal
+    sampler, --fidelity, --inherit and --baselines are one method; its median over seeds is shown.
+    """
+    import torch
+
+    from nas.bench.studies import judge_studies
+    from nas.handle import open_study, study_names
+    from nas.plan import find_device
+    from nas.progress import TerminalWatcher
+    from nas.store import Store
+    from nas.task import TrainingFailed
+
+    names = [(store, name) for store in stores for name in study_names(Store(store))]
+    handles = [open_study(store, name) for store, name in names]
+    where = torch.device(find_device(device or "auto"))
+    with TerminalWatcher() as watcher:
+        try:
+            found = judge_studies(handles, table, where, watcher.preparing)
+        except TrainingFailed as error:
+            raise click.ClickException(f"{error}; leave its study out") from None
+    if as_json:
+        echo_json(found)
+    _show(found, figure, tables=not as_json)
 
 
 @click.command("report")

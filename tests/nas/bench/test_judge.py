@@ -16,7 +16,7 @@ def replay_of(*shares: float, pace: float = PACE) -> Replay:
         shares=np.array(shares),
         steps=np.stack([ends, shares], axis=1),
         seconds=ends[-1],
-        thought=2.0,
+        thought=0.2,
         infeasible=1,
         repeats=0,
     )
@@ -76,6 +76,7 @@ def test_the_figure_draws_medians_and_quartiles() -> None:
         ({"name": "synthetic", "noise": 0.02, "tight": True}, "noise 0.02, tight, 1 seeds"),
         ({"name": "tabular", "trainings": 146, "tight": False}, "146 real trainings, 1 seeds"),
         ({"name": "live", "data": "cells", "tight": False}, "trainings on cells, 1 seeds"),
+        ({"name": "studies", "data": "cells", "tight": False}, "studies of cells, 1 seeds"),
     ],
 )
 def test_a_figure_says_what_was_searched(task: dict[str, object], title: str) -> None:
