@@ -39,6 +39,7 @@ from primitives.core.errors import InvalidInput, nearest
 PRIMO = "primo"  # proposes and stops by itself
 NAIVE = "ray-asha"  # what people have
 WARM = "warm-start"  # known-cost after an earlier search
+BARE = "no-baselines"  # known-cost that does not begin with the published networks
 _KIN = 10_000  # seeds of relatives
 
 
@@ -50,7 +51,7 @@ def _named(
 
 METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     **{name: partial(_named, make) for name, make in SAMPLERS.items()},
-    WARM: lambda seed, problem: KnownCostSampler(problem, seed=seed),
+    **{name: lambda seed, problem: KnownCostSampler(problem, seed=seed) for name in (WARM, BARE)},
     "nsga2-50": lambda seed, _: NSGAIISampler(population_size=50, seed=seed),
     "random-start": lambda seed, problem: RandomStart(problem, seed=seed),
     "costs-unknown": lambda seed, problem: KnownCostSampler(costs_unknown(problem), seed=seed),
@@ -139,7 +140,7 @@ def _play(name: str, ground: Ground, trials: int, earlier: Results | None = None
     seen = problem if sees else replace(problem, curve=None)
     sampler = METHODS[proposes](ground.seed, seen)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    for point in ground.first:
+    for point in ground.first if name != BARE else ():
         study.enqueue_trial(dict(point))
     done = Trainings(study, ground, rule, problem)
     if name == NAIVE:

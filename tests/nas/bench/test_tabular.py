@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.bench.search import _play
 from nas.bench.table_world import PredictedWorld
 from nas.bench.tabular import Tabular
 from nas.bench.trained_table import Entry, add_entry, begin_table
@@ -146,6 +147,14 @@ def write(path: Path, count: int) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "begins"), [("random", True), ("no-baselines", False)])
+def test_searches_begin_with_the_published_networks(
+    ground: Tabular, name: str, begins: bool
+) -> None:
+    done = _play(name, ground, 1)
+    assert (done.ended[0].point == ground.first[0]) is begins
+
+
 def test_the_command_replays_searches(tmp_path: Path) -> None:
     path = write(tmp_path / "table.jsonl", 2 * NETS)
     command = f"bench search --task tabular --table {path} --seeds 1 --trials 10 --samplers"
