@@ -54,8 +54,9 @@ def bench_search(
     Tasks: "synthetic" is a formula, "tabular" predicts what networks would do from a table of real
     trainings, "live" trains them. Samplers are those of `nas search`; known-cost with rungs
     (known-cost+model, known-cost+mo-asha) or without a part (random-start, costs-unknown,
-    costs-no-inputs, no-baselines); stratified, nsga2-50, warm-start; ray-asha, the stack of Ray, OptunaSearch and
-    ASHA; qlognehvi, syne-morea and primo, where BoTorch, Syne Tune or NePS is installed.
+    costs-no-inputs, no-baselines); stratified, nsga2-50, warm-start; ray-asha, the stack of Ray,
+    OptunaSearch and ASHA; qlognehvi, syne-morea and primo, where BoTorch, Syne Tune or NePS is
+    installed.
 
     Prints the median share of the best known hypervolume over trainings, and after how many of its
     own trainings known-cost has what each other sampler ends with.

@@ -146,7 +146,6 @@ def write(path: Path, count: int) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "begins"), [("random", True), ("no-baselines", False)])
 def test_searches_begin_with_the_published_networks(
     ground: Tabular, name: str, begins: bool
@@ -155,6 +154,7 @@ def test_searches_begin_with_the_published_networks(
     assert (done.ended[0].point == ground.first[0]) is begins
 
 
+@pytest.mark.slow
 def test_the_command_replays_searches(tmp_path: Path) -> None:
     path = write(tmp_path / "table.jsonl", 2 * NETS)
     command = f"bench search --task tabular --table {path} --seeds 1 --trials 10 --samplers"
