@@ -22,7 +22,8 @@ from typing import Any
 
 VERSION = 1
 _GOAL = 0.05  # width of the interval / median
-ROUNDS = 3  # over all probes: other work slows a whole minute down, but seldom the same one thrice
+ROUNDS = 3  # over the probes: other work slows a whole minute down, but seldom the same one thrice
+SECONDS = 200.0  # after which no further round is begun
 _LEAST, _MOST, _SECONDS = 2, 20, 0.15  # passes of a probe in a round, and when the least are enough
 
 
@@ -61,6 +62,43 @@ def repeat_passes(
             if high - low < _GOAL * statistics.median(times) or time.perf_counter() > end:
                 break
     return times
+
+
+def affordable(costs: Sequence[float], seconds: float) -> list[int]:
+    """Return the cheapest probes that fit into a time together, in order.
+
+    Short passes vary most, so that these gain most by another round.
+
+    Args:
+        costs: seconds that each probe took.
+        seconds: for all.
+    """
+    chosen: list[int] = []
+    for i in sorted(range(len(costs)), key=costs.__getitem__):
+        seconds -= costs[i]
+        if seconds < 0:
+            break
+        chosen.append(i)
+    return sorted(chosen)
+
+
+def in_rounds(count: int, probe: Callable[[int], None], tell: Callable[[int, int], None]) -> None:
+    """Time probes in turn: all of them once, then again those that there is time for.
+
+    Args:
+        count: probes.
+        probe: times one.
+        tell: called after each with how many are done, and of how many.
+    """
+    began, costs = time.perf_counter(), [0.0] * count
+    for turn in range(ROUNDS):
+        left = SECONDS - (time.perf_counter() - began)
+        chosen = affordable(costs, left / (ROUNDS - turn)) if turn else range(count)
+        for done, i in enumerate(chosen, 1):
+            start = time.perf_counter()
+            probe(i)
+            costs[i] = time.perf_counter() - start
+            tell(done, len(chosen))
 
 
 def processor() -> str:
@@ -148,11 +186,12 @@ def record_probes(
     start, before = time.perf_counter(), load_average()
     wanted = json.loads((folder / "probes.json").read_text())
     times: list[list[list[float]]] = [[] for _ in wanted]
-    for turn in range(ROUNDS):
-        for i, entry in enumerate(wanted):
-            file = folder / f"{entry['key']}.onnx"
-            times[i].append(time_probe(file, entry["arch"]["in_channels"], size, threads))
-            tell(turn * len(wanted) + i + 1, ROUNDS * len(wanted))
+
+    def probe(i: int) -> None:
+        file, channels = folder / f"{wanted[i]['key']}.onnx", wanted[i]["arch"]["in_channels"]
+        times[i].append(time_probe(file, channels, size, threads))
+
+    in_rounds(len(wanted), probe, tell)
     probes = [
         {name: entry[name] for name in ("space", "arch", "fitted")} | sum_up(rounds)
         for entry, rounds in zip(wanted, times, strict=True)

@@ -8,15 +8,17 @@ by the wall clock, and CUDA by events.
 import random
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import torch
 
+from nas.cost_table import CostTable
 from nas.latency.measure import describe_rig
-from nas.latency.on_device import ROUNDS, load_average
+from nas.latency.on_device import in_rounds, load_average
 from nas.latency.operators import Operator
 from nas.latency.stopwatch import Pace, Times, torch_times
 from nas.slot import DeviceSlot
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 NETWORKS = 50  # that a model is fitted to
 KEPT = 20  # random ones of each space that tell its accuracy
 _FIRST = 3  # published networks of each space that are fitted first, as a search begins with them
+_POOL = 4  # random networks for each that is fitted
+_COST_SIZE = 64  # pixels: multiply-adds are only ranked
 
 _TRIES = 100  # known networks in a row after which a space counts as used up
 
@@ -109,28 +113,46 @@ def choose_probes(
 
     Args:
         spaces: of images, each of which gets its share of the networks.
-        networks: to fit: the first published ones of each space and random ones.
+        networks: to fit: the first published ones of each space, and of random ones those that
+            are spread evenly over the order of their multiply-adds, from the least to the most.
         kept: random ones of each space that are not fitted.
         seed: of the random ones.
     """
     found: dict[str, Wanted] = {}
     for i, space in enumerate(spaces):
         share = networks // len(spaces) + (i < networks % len(spaces))
-        archs = islice(_distinct(space, found, random.Random(seed)), share + kept)
-        for j, arch in enumerate(archs):
-            found[arch.key] = Wanted(space.name, arch, j < share)
+        archs = _distinct(space, found, random.Random(seed))
+        first = list(islice(archs, min(share, _FIRST)))
+        random_ones = list(islice(archs, kept + _POOL * (share - len(first))))
+        spread = _spread(random_ones[kept:], share - len(first))
+        for fitted, some in ((True, first + spread), (False, random_ones[:kept])):
+            found |= {arch.key: Wanted(space.name, arch, fitted) for arch in some}
     return list(found.values())
 
 
-def _distinct(space: Space, known: Mapping[str, object], rng: random.Random) -> Iterator[Arch]:
+def _spread(archs: Sequence[Arch], count: int) -> list[Arch]:
+    """Return so many of them that are evenly spread over the order of their multiply-adds.
+
+    What is larger than all that was fitted is predicted worst: memory beyond a size that depends on
+    the system is asked for anew at each pass.
+    """
+    costs = CostTable(_COST_SIZE)
+    ranked = sorted(archs, key=lambda arch: costs.costs(arch)[1])
+    if len(ranked) <= count:
+        return ranked
+    return [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, count)]
+
+
+def _distinct(space: Space, known: Iterable[str], rng: random.Random) -> Iterator[Arch]:
     """Yield the first published networks of a space, then random ones, while there are new ones."""
     first = [baseline.point for _, baseline in space.seeds()][:_FIRST]
-    tries = 0
+    tries, seen = 0, set(known)
     while tries < _TRIES:
         arch = space.arch(first.pop(0) if first else space.sample(rng))
         tries += 1
-        if arch.key not in known:
+        if arch.key not in seen:
             tries = 0
+            seen.add(arch.key)
             yield arch
 
 
@@ -147,20 +169,20 @@ def record_torch(
         progress: called after each network of each round.
     """
     start, before = time.perf_counter(), load_average()
-    # Elsewhere no clock tells single operators. Networks that are kept are watched as well, though
-    # for nothing, so that all are equally warm when they are timed as a whole.
-    watched = device.type in ("cpu", "cuda")
+    clocked = device.type in ("cpu", "cuda")  # elsewhere no clock tells single operators
     rounds: list[list[tuple[Times, float]]] = [[] for _ in wanted]
     with DeviceSlot(device) as slot:
         pace = Pace(device, threads)
-        for turn in range(ROUNDS):
-            for i, one in enumerate(wanted):
-                with slot.exclusive():
-                    paces = [pace.ms()]
-                    times = torch_times(one.arch, size, device, threads, operators=watched)
-                    paces.append(pace.ms())
-                rounds[i].append((times, statistics.mean(paces)))
-                progress("timing", turn * len(wanted) + i + 1, ROUNDS * len(wanted))
+
+        def probe(i: int) -> None:
+            arch, watched = wanted[i].arch, clocked and wanted[i].fitted
+            with slot.exclusive():
+                paces = [pace.ms()]
+                times = torch_times(arch, size, device, threads, operators=watched)
+                paces.append(pace.ms())
+            rounds[i].append((times, statistics.mean(paces)))
+
+        in_rounds(len(wanted), probe, lambda done, total: progress("timing", done, total))
     even = at_one_pace(rounds)
     return Recording(
         describe_rig(device, threads),

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.dispatch import Operators, run
+from nas.dispatch import Operators
 from nas.latency.measure import cpu_threads, one_pass_ms, placed
 from nas.latency.on_device import repeat_passes
-from nas.latency.operators import Operator, listed
+from nas.latency.operators import Operator, describe
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
@@ -53,9 +53,10 @@ def torch_times(
     x = torch.randn(1, arch.in_channels, *[size] * arch.ndim, device=device)
     clock = thread_clock(device, threads)
     with cpu_threads(threads):
+        with torch.inference_mode():
+            net(x)  # warm-up: makes the kernels and fills the caches
         found = _operator_times(net, x, clock) if operators else {}
         with torch.inference_mode():
-            net(x)
             return Times(repeat_passes(lambda: one_pass_ms(net, x, clock)), found)
 
 
@@ -90,14 +91,14 @@ def thread_clock(device: torch.device, threads: int) -> Callable[[], float]:
 
 
 def _operator_times(net: nn.Module, x: Tensor, clock: Callable[[], float]) -> dict[Operator, float]:
-    with torch.no_grad():  # inference mode would show torch's composite operators undivided
-        with listed(run) as operators:
-            net(x)
-        watch = _Stopwatch(x.device, clock)
-        with Operators(watch.call):
-            net(x)
+    watch = _Stopwatch(x.device, clock)
+    with (
+        torch.no_grad(),
+        Operators(watch.call),
+    ):  # inference mode shows composite operators undivided
+        net(x)
     calls: dict[Operator, list[float]] = {}
-    for operator, ms in zip(operators, watch.times(), strict=True):
+    for operator, ms in watch.times():
         calls.setdefault(operator, []).append(ms)
     return {operator: statistics.median(times) for operator, times in calls.items()}
 
@@ -108,21 +109,22 @@ class _Stopwatch:
     def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
         self._device = device
         self._mark: Callable[[], Any] = _event if device.type == "cuda" else clock
-        self._marks: list[tuple[Any, Any]] = []
+        self._calls: list[tuple[Operator, Any, Any]] = []
 
     def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Call an operator and time it."""
         start = self._mark()
         out = func(*args, **kwargs)
-        self._marks.append((start, self._mark()))
+        end = self._mark()
+        self._calls.append((describe(func, args, kwargs, out), start, end))
         return out
 
-    def times(self) -> list[float]:
-        """Return the milliseconds of each operator."""
+    def times(self) -> list[tuple[Operator, float]]:
+        """Return the operators in the order of their calls, with their milliseconds."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-            return [start.elapsed_time(end) for start, end in self._marks]
-        return [(end - start) * 1e3 for start, end in self._marks]
+            return [(call, start.elapsed_time(end)) for call, start, end in self._calls]
+        return [(call, (end - start) * 1e3) for call, start, end in self._calls]
 
 
 def _event() -> torch.cuda.Event:
