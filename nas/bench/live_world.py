@@ -22,6 +22,7 @@ from nas.folder import Progress
 from nas.json_lines import locked
 from nas.pareto import Floats, hypervolume
 from nas.sampler.genes import Codes
+from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point
 
 _BASE_SEEDS = (0, 1)  # of the trainings that tell what the published networks are worth
@@ -38,7 +39,7 @@ class LiveWorld:
         progress: called after each training.
 
     Raises:
-        InvalidInput: the file is of another plan.
+        InvalidInput: the file is of another plan, or its limit is below all published networks.
         OSError: it cannot be written.
     """
 
@@ -49,6 +50,11 @@ class LiveWorld:
     ) -> None:
         self.plan = plan
         self.nets = Networks(plan.space, plan.channels, plan.size)
+        if not self.published():
+            raise InvalidInput(
+                f"a live search begins with a published network, {plan.space} has none of at most "
+                f"{plan.most_params} parameters; make a table with larger --most-params"
+            )
         self._path, self._prepared, self._progress = path, prepared, progress
         self._data = open_data(prepared, device)
         self._entries = {(entry.key, entry.seed): entry for entry in begin_table(path, plan)}

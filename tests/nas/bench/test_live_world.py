@@ -5,8 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import search_spaces
+from nas.bench.live_world import LiveWorld
+from nas.bench.table_training import make_plan
 from nas.bench.trained_table import read_table
+from nas.prepared import Prepared
+from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 
 TRIALS = 2
@@ -39,3 +45,13 @@ def test_live_comparisons_train_once_and_are_judged_by_other_seeds(tmp_path: Pat
     ours, other = found["samplers"]["known-cost"], found["samplers"]["random"]
     assert ours["infeasible"] == ours["repeats"] == ours["partly"] == 0
     assert len(ours["curve"][1]) == len(other["curve"][1]) == TRIALS
+
+
+def test_a_limit_below_all_published_networks_is_refused(
+    tmp_path: Path, prepared: Prepared
+) -> None:
+    space, table = search_spaces.load("ultralight"), tmp_path / "table.jsonl"
+    plan = make_plan(space, "phantom", prepared, most_params=20_000, epochs=9)
+    with pytest.raises(InvalidInput, match="at most 20000 parameters"):
+        LiveWorld(table, plan, prepared, torch.device("cpu"), lambda *_: None)
+    assert not table.exists()
