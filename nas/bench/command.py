@@ -95,6 +95,7 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
     show_default=True,
     help="Of a network.",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave bad files out.")
 @click.option("--epochs", type=click.IntRange(9), default=9, show_default=True,
               help="Of a training; a multiple of 9.")  # fmt: skip
 @click.option("--nets", type=click.IntRange(1), default=300, show_default=True, help="In the end.")
@@ -109,6 +110,7 @@ def table(
     data: str,
     size: int,
     most_params: int,
+    skip_bad: bool,
     epochs: int,
     nets: int,
     seeds: int,
@@ -129,7 +131,7 @@ def table(
 
     where = torch.device(find_device(device or "auto"))
     with TerminalWatcher() as watcher:
-        prepared = prepare_beside(file, data, size, watcher.preparing)
+        prepared = prepare_beside(file, data, size, watcher.preparing, skip_bad=skip_bad)
         name = Path(data).resolve().name
         plan = make_plan(search_spaces.load(space), name, prepared, most_params, epochs)
         entries = build_table(

@@ -24,6 +24,7 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 @click.option("--table", type=click.Path(path_type=Path),
               help="Tabular, live: a file of `nas bench table`; live adds to it.")  # fmt: skip
 @click.option("--data", help="Live: the data that the table was made with.")
+@click.option("--skip-bad", is_flag=True, help="Live: leave bad files out.")
 @click.option("--samplers", default=_DEFAULT, show_default=True, help="Names, by commas.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, help="Where they begin.")
@@ -39,6 +40,7 @@ def bench_search(
     task: str,
     table: Path | None,
     data: str | None,
+    skip_bad: bool,
     samplers: str,
     seeds: int,
     first_seed: int,
@@ -67,14 +69,14 @@ def bench_search(
 
     names, span = samplers.split(","), range(first_seed, first_seed + seeds)
     check_methods(names)
-    _check(task, table, data, noise, earlier, tight)
+    _check(task, table, data, skip_bad, noise, earlier, tight)
     with TerminalWatcher() as watcher:
         if task == "synthetic":
             grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
         elif task == "tabular":
             grounds, facts = _tabular(Path(str(table)), span, tight)
         else:
-            grounds, facts = _live(Path(str(table)), str(data), span, watcher.preparing)
+            grounds, facts = _live(Path(str(table)), str(data), span, skip_bad, watcher.preparing)
         try:
             found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
         except TrainingFailed as error:
@@ -93,7 +95,13 @@ def _synthetic(seeds: range, noise: float, tight: bool, earlier: int) -> "Arena"
 
 
 def _check(
-    task: str, table: Path | None, data: str | None, noise: float | None, earlier: int, tight: bool
+    task: str,
+    table: Path | None,
+    data: str | None,
+    skip_bad: bool,
+    noise: float | None,
+    earlier: int,
+    tight: bool,
 ) -> None:
     """Check that options belong to the task."""
     if task == "synthetic" and (table or data):
@@ -102,6 +110,8 @@ def _check(
         raise click.UsageError(f"--task {task} needs --table, and has no --noise or --earlier")
     if (task == "live") != (data is not None) or (task == "live" and tight):
         raise click.UsageError("--data belongs to --task live, which needs it and has no --tight")
+    if skip_bad and task != "live":
+        raise click.UsageError("--skip-bad belongs to --task live")
 
 
 def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
@@ -118,7 +128,7 @@ def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
     return tabular_grounds(world, seeds, limit), {**facts, "quality": asdict(world.quality())}
 
 
-def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
+def _live(file: Path, data: str, seeds: range, skip_bad: bool, progress: "Progress") -> "Arena":
     import torch
 
     from nas.bench.live_world import LiveWorld
@@ -126,7 +136,7 @@ def _live(file: Path, data: str, seeds: range, progress: "Progress") -> "Arena":
     from nas.bench.tabular import tabular_grounds
     from nas.plan import find_device
 
-    plan, prepared = open_plan(file, data, progress)
+    plan, prepared = open_plan(file, data, progress, skip_bad=skip_bad)
     device = torch.device(find_device("auto"))
     world = LiveWorld(file, plan, prepared, device, progress)
     facts = {"name": "live", "table": file.name, "data": plan.data, "tight": False}

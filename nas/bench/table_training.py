@@ -60,7 +60,9 @@ def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epo
     )
 
 
-def prepare_beside(file: Path, data: str, size: int, progress: Progress) -> Prepared:
+def prepare_beside(
+    file: Path, data: str, size: int, progress: Progress, *, skip_bad: bool = False
+) -> Prepared:
     """Prepare images, with their cache beside a table.
 
     Args:
@@ -68,23 +70,26 @@ def prepare_beside(file: Path, data: str, size: int, progress: Progress) -> Prep
         data: "phantom" or a folder.
         size: side of the input, pixels.
         progress: of the preparation.
+        skip_bad: leave bad files out instead of refusing them.
 
     Raises:
         InvalidInput: the data are not fit.
     """
     source = data if data == "phantom" else str(Path(data).resolve())
     cache = file.parent / f".{file.name}.cache"
-    return prepare(DataSpec(source, size), cache, seed=0, progress=progress)
+    return prepare(DataSpec(source, size, skip_bad=skip_bad), cache, seed=0, progress=progress)
 
 
-def open_plan(file: Path, data: str, progress: Progress) -> tuple[Plan, Prepared]:
-    """Return the plan of a table and the data that it was made with.
+def open_plan(
+    file: Path, data: str, progress: Progress, *, skip_bad: bool = False
+) -> tuple[Plan, Prepared]:
+    """Return the plan of a table and the data that it was made with; see `prepare_beside`.
 
     Raises:
         InvalidInput: the file is no table, or of other data.
     """
     plan, _ = read_table(file)
-    prepared = prepare_beside(file, data, plan.size, progress)
+    prepared = prepare_beside(file, data, plan.size, progress, skip_bad=skip_bad)
     if prepared.fingerprint != plan.fingerprint:
         raise InvalidInput(
             f"data must be those of {file}, {plan.data!r} with fingerprint {plan.fingerprint}, "

@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from nas.bench import table as bench_table
+from nas.bench.table_training import open_plan
 from nas.bench.trained_table import read_table
 from nas.costs import measure_costs
 from nas.task import TrainingFailed
 from search_spaces.ultralight import SPACE
-from tests.commands import run
+from tests.commands import run, write_images
 
 COMMAND = "bench table {table} --data phantom --size 32 --seeds 1 --nets"
 
@@ -79,12 +80,11 @@ def test_a_table_that_cannot_be_is_refused(tmp_path: Path, options: str, message
     assert not (tmp_path / "table.jsonl").exists()
 
 
-def test_a_training_that_fails_is_left_out_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing:
-        """Runs nothing; every job fails."""
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training fails, at once."""
 
+    class Failing:
         def __init__(self, *_: object) -> None: ...
         def __enter__(self) -> "Failing":
             return self
@@ -96,7 +96,29 @@ def test_a_training_that_fails_is_left_out_and_said(
             return future
 
     monkeypatch.setattr(bench_table, "ProcessPoolExecutor", Failing)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_training_that_fails_is_left_out_and_said(tmp_path: Path) -> None:
     ended = run(COMMAND.format(table=tmp_path / "table.jsonl") + " 2")
     assert ended.exit_code == 0
     assert ended.stderr.count("left out: loss is nan in epoch 1") == 2
     assert "0 networks, 0 trainings" in ended.stdout
+
+
+@pytest.mark.usefixtures("failing")
+def test_bad_files_are_named_and_left_out_if_asked(tmp_path: Path) -> None:
+    folder, table = tmp_path / "data", tmp_path / "table.jsonl"
+    write_images(folder, 20)
+    next(folder.glob("masks/*")).unlink()
+    command = f"bench table {table} --data {folder} --size 32 --nets 1"
+    refused = run(command)
+    assert refused.exit_code == 2
+    assert "mend them or use --skip-bad" in refused.stderr
+    assert run(f"{command} --skip-bad").exit_code == 0
+    plan, _ = read_table(table)
+    search = f"bench search --task live --table {table} --data {folder} --trials 1"
+    assert "mend them or use --skip-bad" in run(search).stderr
+    again, prepared = open_plan(table, str(folder), lambda *_: None, skip_bad=True)
+    assert again == plan
+    assert sum(map(len, prepared.split.values())) == 19

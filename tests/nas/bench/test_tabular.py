@@ -177,6 +177,7 @@ def test_the_command_replays_searches(tmp_path: Path) -> None:
         ("--task tabular --table {table}", "must hold at least 20 networks, got 5"),
         ("--table {table}", "--table and --data belong to --task tabular and live"),
         ("--task live --table {table}", "--data belongs to --task live, which needs it"),
+        ("--task tabular --table {table} --skip-bad", "--skip-bad belongs to --task live"),
         ("--task live --table {table} --data phantom", "data must be those of"),
         ("--samplers ray-asha", "sampler 'ray-asha' needs Dice before the end: --task tabular"),
     ],
