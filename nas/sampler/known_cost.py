@@ -6,7 +6,8 @@ scores level off (`warp`). A candidate's worth is the
 expected hypervolume that it adds, in closed form (`gain`); what breaks a limit on an exact cost
 is never proposed. Running trials count as if they had met their prediction; the front's levels are
 posterior means, since the best of many noisy values flatters. The first points are spread evenly
-over the logarithm of the first cost.
+over what the first cost of random points is, by rank: evenly over its logarithm most would be at
+the ends, where a space has few networks to learn from.
 
 Scores that are modelled together, such as Dice and IoU, count as independent given the genes: where
 they go together, the gain of improving both is understated.
@@ -41,6 +42,7 @@ _GENES = 4  # for each so many one result, between the two
 _FEW = 4  # results before the first model where an earlier search has one
 _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
+_ENDS = 0.05, 0.95  # quantiles of their costs that the first proposals lie between
 _SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
 _CHECKED = 60  # the most whose exact costs are measured for one proposal there
 _MOST_CHECKED = 600  # while none of them is within the limits
@@ -78,7 +80,7 @@ class KnownCostSampler(PointSampler):
         return self._best(study, history, rng)
 
     def _spread(self, history: History, rng: Generator) -> Codes:
-        """Return a point at the ends, or in the widest gap, of the log-costs seen so far."""
+        """Return a point whose first cost is in the widest gap that ranks seen so far leave."""
         pool = Pool(self.genes.sizes, rng)
         codes = pool.random(_SPREAD)
         excess = self._excess(self._book.estimate(codes, rng))
@@ -89,8 +91,9 @@ class KnownCostSampler(PointSampler):
         if within.any():
             codes, cost = codes[within], cost[within]
         seen = self._book.exact(self.genes.encode([*history.told.points, *history.pending]))
-        goal = _gap(cost[:, 0], seen[:, 0])
-        return self._first_new(codes, -np.abs(cost[:, 0] - goal), history, None)
+        ordered = np.sort(cost[:, 0])
+        ranks, taken = (np.searchsorted(ordered, c[:, 0]) / len(ordered) for c in (cost, seen))
+        return self._first_new(codes, -np.abs(ranks - _gap(taken)), history, None)
 
     def _excess(self, cost: Floats) -> Floats:
         """Return by how much log-costs exceed the limits at most, 0 or less where all are kept."""
@@ -166,12 +169,12 @@ def _begins(genes: int) -> int:
     return min(_MOST_START, max(START, round(genes / _GENES)))
 
 
-def _gap(costs: Floats, seen: Floats) -> float:
-    """Return where between the lowest and the highest cost the least has been seen."""
-    low, high = float(costs.min()), float(costs.max())
-    if not len(seen):
-        return 0.5 * (low + high)
-    marks = np.sort(np.clip(seen, low, high))
+def _gap(taken: Floats) -> float:
+    """Return where between the lowest and the highest quantile the least has been taken."""
+    if not len(taken):
+        return 0.5
+    low, high = _ENDS
+    marks = np.sort(np.clip(taken, low, high))
     middles = [low, *(0.5 * (marks[1:] + marks[:-1])), high]
     gaps = [2 * (marks[0] - low), *np.diff(marks), 2 * (high - marks[-1])]
     return float(middles[int(np.argmax(gaps))])
