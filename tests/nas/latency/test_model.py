@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import search_spaces
+from nas.costs import measure_costs
 from nas.latency.fit import fit_model
 from nas.latency.model import Accuracy, Kind, LatencyModel
 from nas.latency.on_device import sum_up
 from nas.latency.operators import GROUPS
 from nas.latency.record import Recording, at_one_pace, choose_probes
 from nas.latency.stopwatch import Times
+from search_spaces.core.arch import Arch
 from tests.nas.devices import (
     RIG,
     SIZE,
@@ -118,6 +120,21 @@ def test_probes_are_the_first_published_networks_and_random_ones_all_distinct() 
     first = spaces[0].arch(spaces[0].baseline("ultralight-t").point)
     assert found[0].arch == first
     assert choose_probes(spaces, 11, 5) == found, "the same on every device"
+
+
+def test_networks_that_are_fitted_reach_further_than_random_ones() -> None:
+    space = search_spaces.load("ultralight")
+
+    def reach(archs: list[Arch]) -> float:
+        macs = [measure_costs(arch, SIZE).macs for arch in archs]
+        return max(macs) / min(macs)
+
+    further = 0
+    for seed in range(5):
+        found = choose_probes([space], 11, 8, seed)
+        random_ones = [one.arch for one in found if not one.fitted]
+        further += reach([one.arch for one in found if one.fitted][3:]) > reach(random_ones)
+    assert further >= 4
 
 
 def test_a_space_of_few_networks_is_used_up() -> None:
