@@ -123,18 +123,15 @@ def test_probes_are_the_first_published_networks_and_random_ones_all_distinct() 
 
 
 def test_networks_that_are_fitted_reach_further_than_random_ones() -> None:
-    space = search_spaces.load("ultralight")
+    space = search_spaces.load("unet")
 
     def reach(archs: list[Arch]) -> float:
         macs = [measure_costs(arch, SIZE).macs for arch in archs]
         return max(macs) / min(macs)
 
-    further = 0
-    for seed in range(5):
-        found = choose_probes([space], 11, 8, seed)
-        random_ones = [one.arch for one in found if not one.fitted]
-        further += reach([one.arch for one in found if one.fitted][3:]) > reach(random_ones)
-    assert further >= 4
+    found = choose_probes([space], 9, 6)
+    fitted = [one.arch for one in found if one.fitted][3:]  # without the published ones
+    assert reach(fitted) > 1.5 * reach([one.arch for one in found if not one.fitted])
 
 
 def test_a_space_of_few_networks_is_used_up() -> None:
