@@ -133,8 +133,8 @@ def choose_probes(
 def _spread(archs: Sequence[Arch], count: int) -> list[Arch]:
     """Return so many of them that are evenly spread over the order of their multiply-adds.
 
-    What is larger than all that was fitted is predicted worst: memory beyond a size that depends on
-    the system is asked for anew at each pass.
+    What is larger than all that was fitted is predicted worst: large maps can take several times as
+    long per number as small ones.
     """
     costs = CostTable(_COST_SIZE)
     ranked = sorted(archs, key=lambda arch: costs.costs(arch)[1])
