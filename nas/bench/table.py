@@ -171,7 +171,6 @@ _shared: tuple[Prepared, Plan, Data] | None = None  # of a worker
 def _open_worker(prepared: Prepared, plan: Plan, device: str, parent: int) -> None:
     global _shared
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(1)
     _shared = prepared, plan, open_data(prepared, torch.device(device))
 
 

@@ -8,6 +8,7 @@ from nas.cost_table import CostTable
 from nas.data import Data, DataSpec, Prepared, prepare
 from nas.fitting import check_size
 from nas.folder import Progress
+from nas.latency.measure import cpu_threads
 from nas.recipes import find_recipe
 from nas.settings import training_seed
 from nas.slot import DeviceSlot
@@ -99,7 +100,7 @@ def open_plan(
 
 
 def train_entry(job: Job, plan: Plan, prepared: Prepared, data: Data) -> Entry:
-    """Train one network in this process.
+    """Train one network in this process; a CPU gives one thread to it, as in a search.
 
     Args:
         job: what to train.
@@ -138,7 +139,7 @@ def _trained(
 ) -> tuple[Training, list[float]]:
     """Return a finished training, and its settled losses at the rungs."""
     losses = []
-    with DeviceSlot(data.train.images.device) as slot:
+    with DeviceSlot(data.train.images.device) as slot, cpu_threads(1):
         training = Training(
             arch,
             data,

@@ -40,8 +40,8 @@ def test_searches_are_judged_by_other_seeds_over_time(table: Path, tmp_path: Pat
         row = found["samplers"][study.settings.sampler]
         assert len(row["curve"][1]) == len(trained) == 2
         assert row["curve"][1] == sorted(row["curve"][1])
-        seconds = sum(t.evaluation.train_seconds for t in trained if t.evaluation)
-        assert row["clock"][0][-1] > seconds / 60  # the search did more than train
+        longest = max(t.evaluation.train_seconds for t in trained if t.evaluation)
+        assert row["clock"][0][-1] > longest / 60  # workers train beside each other
         assert row["infeasible"] == row["repeats"] == 0
     # Together they are the best that is known here.
     assert max(row["curve"][1][-1] for row in found["samplers"].values()) <= 1
