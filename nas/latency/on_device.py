@@ -22,8 +22,8 @@ from typing import Any
 
 VERSION = 1
 _GOAL = 0.05  # width of the interval / median
-ROUNDS = 3  # over the probes: other work slows a whole minute down, but seldom the same one thrice
-SECONDS = 200.0  # after which no further round is begun
+_ROUNDS = 3  # over the probes: other work slows a whole minute down, but seldom the same one thrice
+BUDGET = 200.0  # seconds in which rounds after the first must fit
 _LEAST, _MOST, _SECONDS = 2, 20, 0.15  # passes of a probe in a round, and when the least are enough
 
 
@@ -91,9 +91,9 @@ def in_rounds(count: int, probe: Callable[[int], None], tell: Callable[[int, int
         tell: called after each with how many are done, and of how many.
     """
     began, costs = time.perf_counter(), [0.0] * count
-    for turn in range(ROUNDS):
-        left = SECONDS - (time.perf_counter() - began)
-        chosen = affordable(costs, left / (ROUNDS - turn)) if turn else range(count)
+    for turn in range(_ROUNDS):
+        left = BUDGET - (time.perf_counter() - began)
+        chosen = affordable(costs, left / (_ROUNDS - turn)) if turn else range(count)
         for done, i in enumerate(chosen, 1):
             start = time.perf_counter()
             probe(i)
