@@ -1,7 +1,7 @@
-"""Writing a network as ONNX and running it; batch and sides stay free."""
+"""Writing a network as ONNX and running it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,13 @@ from search_spaces.core.arch import Arch
 OPSET = 20
 
 
-def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any]) -> None:
+def write_onnx(
+    net: nn.Module,
+    arch: Arch,
+    path: Path,
+    facts: Mapping[str, Any],
+    shape: Sequence[int] | None = None,
+) -> None:
     """Write one file that maps `image` to `logits`.
 
     Args:
@@ -22,14 +28,10 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
         arch: of the net.
         path: of the file.
         facts: kept in the file's metadata, each as JSON unless it is text.
+        shape: of all images, (N, C, H, W), which is just as fast and takes a third of the time to
+            write; without it their number and sides stay free.
     """
-    # Tracing fixes sides of 1, so the deepest feature map must be larger.
-    sides = [k * arch.multiple for k in (2, 3, 4)[: arch.ndim]]
-    example = torch.zeros(2, arch.in_channels, *sides)
-    # Sides that are known to divide stay exact through every halving and cutting of patches.
-    free = {0: Dim("images")} | {
-        axis: arch.multiple * Dim(f"parts_{axis}") for axis in range(2, example.ndim)
-    }
+    example, free = (torch.zeros(*shape), None) if shape else _free_input(arch)
     program = torch.onnx.export(
         net,
         (example,),
@@ -38,7 +40,7 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
         opset_version=OPSET,
         input_names=["image"],
         output_names=["logits"],
-        dynamic_shapes=(free,),
+        dynamic_shapes=free,
     )
     assert program is not None
     for node in program.model.graph:
@@ -46,6 +48,16 @@ def write_onnx(net: nn.Module, arch: Arch, path: Path, facts: Mapping[str, Any])
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
     program.model.metadata_props.update(texts)
     program.save(path, external_data=False)
+
+
+def _free_input(arch: Arch) -> tuple[Tensor, tuple[dict[int, Any]]]:
+    """Return an example of an input, and which of its axes are free."""
+    # Tracing fixes sides of 1, so the deepest feature map must be larger.
+    sides = [k * arch.multiple for k in (2, 3, 4)[: arch.ndim]]
+    example = torch.zeros(2, arch.in_channels, *sides)
+    # Sides that are known to divide stay exact through every halving and cutting of patches.
+    parts = {axis: arch.multiple * Dim(f"parts_{axis}") for axis in range(2, example.ndim)}
+    return example, ({0: Dim("images"), **parts},)
 
 
 def open_onnx(path: Path, threads: int = 1) -> Any:

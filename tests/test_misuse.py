@@ -153,6 +153,8 @@ MISUSES = {
     "onnxruntime",
     "latency calibrate --runtime onnxruntime --probes photos": "photos holds no probes; "
     "`nas latency probes --out` writes them",
+    "latency calibrate --runtime onnxruntime --probes photos --space unet": "spaces are those of "
+    "the probes; leave --space out",
     "latency calibrate --store photos": "photos exists and is not a store of nas; name another "
     "--store",
     "latency record --out nowhere/x.json": "out must lie in a folder that exists, got "

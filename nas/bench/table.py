@@ -8,14 +8,10 @@ Source: NAS-Bench-301 (Siems et al., 2020; Zela et al., ICLR 2022) draws its net
 """
 
 import math
-import os
 import random
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
@@ -29,6 +25,7 @@ from nas.cost_table import CostTable
 from nas.data import Data, Prepared, open_data
 from nas.folder import Progress
 from nas.pareto import front_mask
+from nas.processes import process_pool
 from nas.task import TrainingFailed
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point, Space
@@ -73,9 +70,7 @@ def build_table(
     jobs = _jobs(plan, entries, nets, seeds)
     running: set[Future[Entry]] = set()
     progress("trainings", len(entries), nets * seeds)
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), _open_worker, (prepared, plan, str(device), os.getpid())
-    ) as pool:
+    with process_pool(workers, _open_worker, prepared, plan, str(device)) as pool:
         while True:
             while len(running) < workers and (job := next(jobs, None)):
                 running.add(pool.submit(_train, job))
@@ -168,17 +163,9 @@ def _front(entries: Sequence[Entry]) -> list[Point]:
 _shared: tuple[Prepared, Plan, Data] | None = None  # of a worker
 
 
-def _open_worker(prepared: Prepared, plan: Plan, device: str, parent: int) -> None:
+def _open_worker(prepared: Prepared, plan: Plan, device: str) -> None:
     global _shared
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _shared = prepared, plan, open_data(prepared, torch.device(device))
-
-
-def _end_with(parent: int) -> None:
-    """End this process once its parent is gone, also if that was killed."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _train(job: Job) -> Entry:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nas.latency.calibration import Calibration
     from search_spaces.core.space import Space
 
+_SIZE = 256  # pixels
 _SPACE = "Only networks of this space; repeatable.  [default: all of images]"
 
 
@@ -19,7 +20,11 @@ def _rig_options(command: F) -> F:
     probes = click.Path(path_type=Path)
     for option in (
         click.option("--space", "spaces", multiple=True, help=_SPACE),
-        click.option("--size", default=256, show_default=True, help="Side of the input, pixels."),
+        click.option(
+            "--size",
+            type=int,
+            help=f"Side of the input, pixels.  [default: {_SIZE}, or the probes']",
+        ),
         click.option(
             "--threads", type=click.IntRange(1), default=1, show_default=True, help="On a CPU."
         ),
@@ -77,20 +82,21 @@ def record(out: Path, as_json: bool, **options: Any) -> None:
 @latency.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--space", "spaces", multiple=True, help=_SPACE)
-def probes(out: Path, spaces: tuple[str, ...]) -> None:
+@click.option("--size", default=_SIZE, show_default=True, help="Side of the input, pixels.")
+def probes(out: Path, spaces: tuple[str, ...], size: int) -> None:
     """Export networks, and a script that times them where there is ONNX Runtime alone."""
     from nas.latency.onnx_probes import export_probes
     from nas.latency.record import choose_probes
     from nas.progress import TerminalWatcher
 
     with TerminalWatcher() as watcher:
-        export_probes(choose_probes(_spaces(spaces)), out, watcher.preparing)
-    click.echo(f"on the device: python {out.name}/on_device.py OUT.json --size 256 --threads 1")
+        export_probes(choose_probes(_spaces(spaces, size)), size, out, watcher.preparing)
+    click.echo(f"on the device: python {out.name}/on_device.py OUT.json --threads 1")
 
 
 def _record(
     spaces: tuple[str, ...],
-    size: int,
+    size: int | None,
     threads: int,
     runtime: str,
     probes: Path | None,
@@ -105,7 +111,6 @@ def _record(
 
     import torch
 
-    from nas.fitting import check_size
     from nas.latency.calibration import Calibration
     from nas.latency.onnx_probes import export_probes, record_onnx
     from nas.latency.record import choose_probes, record_torch
@@ -119,20 +124,21 @@ def _record(
         raise InvalidInput(f"runtime onnxruntime needs device cpu, got {where!r}")
     if probes and not onnx:
         raise InvalidInput("probes are for runtime onnxruntime; add --runtime onnxruntime")
-    chosen = _spaces(spaces)
-    for space in chosen:
-        check_size(size, space)
+    if probes and spaces:
+        raise InvalidInput("spaces are those of the probes; leave --space out")
+    side = _SIZE if size is None else size
+    chosen = _spaces(spaces, side)
     with TerminalWatcher() as watcher, tempfile.TemporaryDirectory() as temporary:
         tell = watcher.preparing
         if onnx:
             if probes is None:
                 probes = Path(temporary)
-                export_probes(choose_probes(chosen), probes, tell)
+                export_probes(choose_probes(chosen), side, probes, tell)
             recording = record_onnx(probes, size, threads=threads, progress=tell)
         else:
             device_ = torch.device(where)
             wanted = choose_probes(chosen)
-            recording = record_torch(wanted, size, device=device_, threads=threads, progress=tell)
+            recording = record_torch(wanted, side, device=device_, threads=threads, progress=tell)
         return Calibration.of(recording)
 
 
@@ -148,13 +154,14 @@ def _check_out(out: Path) -> None:
         raise InvalidInput(f"out must lie in a folder that exists, got {str(out)!r}")
 
 
-def _spaces(names: tuple[str, ...]) -> list["Space"]:
+def _spaces(names: tuple[str, ...], size: int) -> list["Space"]:
     """Return the spaces of these names, or all for images that a search trains.
 
     Raises:
-        InvalidInput: a name is unknown, or its space is for volumes.
+        InvalidInput: a name is unknown, or its space is for volumes or not for this size.
     """
     import search_spaces
+    from nas.fitting import check_size
     from primitives.core.errors import InvalidInput
 
     found = [search_spaces.load(name) for name in dict.fromkeys(names or search_spaces.names())]
@@ -163,7 +170,10 @@ def _spaces(names: tuple[str, ...]) -> list["Space"]:
             raise InvalidInput(
                 f"latency is predicted for images, space {space.name!r} is for volumes"
             )
-    return [s for s in found if s.ndim == 2 and (names or s.task == "segmentation")]
+    chosen = [s for s in found if s.ndim == 2 and (names or s.task == "segmentation")]
+    for space in chosen:
+        check_size(size, space)
+    return chosen
 
 
 def _tell(found: "Calibration", path: Path, as_json: bool) -> None:

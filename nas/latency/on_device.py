@@ -1,6 +1,6 @@
 """Times exported networks with ONNX Runtime on the device that this file lies on.
 
-    python on_device.py OUT.json --size 256 --threads 1
+    python on_device.py OUT.json --threads 1
 
 It lies beside the networks that `nas latency probes` wrote, and needs onnxruntime and numpy alone:
 neither torch nor this project. One thread is timed by its CPU time, which stands still while
@@ -172,24 +172,27 @@ def time_probe(file: Path, channels: int, size: int, threads: int) -> list[float
     return repeat_passes(one_pass)
 
 
-def record_probes(
-    folder: Path, size: int, threads: int, tell: Callable[[int, int], None]
-) -> dict[str, Any]:
+def probe_file(key: str, size: int) -> str:
+    """Return the name of the file of one network for images of `size` pixels."""
+    return f"{key}_{size}.onnx"
+
+
+def record_probes(folder: Path, threads: int, tell: Callable[[int, int], None]) -> dict[str, Any]:
     """Time all networks of a folder and return the recording as plain data.
 
     Args:
-        folder: holds probes.json and KEY.onnx.
-        size: side of the input, pixels.
+        folder: holds probes.json and the files that it names.
         threads: of the CPU.
         tell: called after each network of each round with how many are done, and of how many.
     """
     start, before = time.perf_counter(), load_average()
-    wanted = json.loads((folder / "probes.json").read_text())
+    told = json.loads((folder / "probes.json").read_text())
+    size, wanted = told["size"], told["probes"]
     times: list[list[list[float]]] = [[] for _ in wanted]
 
     def probe(i: int) -> None:
-        file, channels = folder / f"{wanted[i]['key']}.onnx", wanted[i]["arch"]["in_channels"]
-        times[i].append(time_probe(file, channels, size, threads))
+        file, channels = probe_file(wanted[i]["key"], size), wanted[i]["arch"]["in_channels"]
+        times[i].append(time_probe(folder / file, channels, size, threads))
 
     in_rounds(len(wanted), probe, tell)
     probes = [
@@ -210,14 +213,13 @@ def main() -> None:
     """Time the networks beside this file."""
     parser = argparse.ArgumentParser(description="Time the networks beside this file.")
     parser.add_argument("out", type=Path, help="file to write")
-    parser.add_argument("--size", type=int, default=256, help="side of the input, pixels")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     given = parser.parse_args()
 
     def tell(done: int, total: int) -> None:
         print(f"timing {done}/{total}", end="\r", file=sys.stderr, flush=True)
 
-    found = record_probes(Path(__file__).parent, given.size, given.threads, tell)
+    found = record_probes(Path(__file__).parent, given.threads, tell)
     given.out.write_text(json.dumps({"version": VERSION, "recording": found}) + "\n")
 
 

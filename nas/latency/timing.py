@@ -57,7 +57,7 @@ def measure_onnx(
     copy.load_state_dict({name: value.cpu() for name, value in net.state_dict().items()})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_onnx(copy.eval(), arch, path, {"arch_key": arch.key})
+        write_onnx(copy.eval(), arch, path, {"arch_key": arch.key}, shape)
         session = open_onnx(path, threads)
     image = np.random.default_rng(0).standard_normal(tuple(shape), np.float32)
 

@@ -95,7 +95,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
             future.set_exception(TrainingFailed("loss is nan in epoch 1"))
             return future
 
-    monkeypatch.setattr(bench_table, "ProcessPoolExecutor", Failing)
+    monkeypatch.setattr(bench_table, "process_pool", Failing)
 
 
 @pytest.mark.usefixtures("failing")

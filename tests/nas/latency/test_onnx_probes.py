@@ -16,6 +16,7 @@ from nas.latency.onnx_probes import export_probes, record_onnx
 from nas.latency.record import Recording, Wanted
 from nas.latency.timing import measure_onnx
 from nas.slot import DeviceSlot
+from primitives.core.errors import InvalidInput
 from search_spaces.core.network import build
 from tests.nas.searches import decode, point
 
@@ -26,13 +27,13 @@ PROBES = [Wanted("small", decode(point(width)), width < 8) for width in (4, 8, 1
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("probes") / "made"
-    export_probes(PROBES, found, lambda *_: None)
+    export_probes(PROBES, SIZE, found, lambda *_: None)
     return found
 
 
 @pytest.mark.slow
 def test_exported_networks_are_timed_in_onnx_runtime(folder: Path) -> None:
-    found = record_onnx(folder, SIZE, threads=1, progress=lambda *_: None)
+    found = record_onnx(folder, None, threads=1, progress=lambda *_: None)
     assert [(p.space, p.arch, p.fitted) for p in found.probes] == [
         (w.space, w.arch, w.fitted) for w in PROBES
     ]
@@ -44,7 +45,7 @@ def test_exported_networks_are_timed_in_onnx_runtime(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_device_needs_onnx_runtime_alone(folder: Path, tmp_path: Path) -> None:
     script = folder / "on_device.py"
-    arguments = [str(script), "OUT.json", "--size", str(SIZE)]
+    arguments = [str(script), "OUT.json"]
     run = (
         "import runpy, sys\n"
         "sys.modules['torch'] = None  # importing it fails\n"
@@ -58,6 +59,7 @@ def test_a_device_needs_onnx_runtime_alone(folder: Path, tmp_path: Path) -> None
     found = Recording.from_json(data["recording"])
     assert [p.arch for p in found.probes] == [w.arch for w in PROBES]
     assert rig_key(dict(found.rig)) == rig_key(on_device.describe_rig(1))
+    assert found.size == SIZE
     assert read_calibration(tmp_path / "OUT.json").model.predict(PROBES[0].arch) > 0
 
 
@@ -65,8 +67,21 @@ def test_a_device_needs_onnx_runtime_alone(folder: Path, tmp_path: Path) -> None
 def test_what_is_exported_already_is_kept(folder: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in folder.glob("*.onnx")}
     assert len(times) == 3
-    export_probes(PROBES, folder, lambda *_: None)
+    export_probes(PROBES, SIZE, folder, lambda *_: None)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.onnx")} == times
+
+
+def test_probes_of_another_size_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "probes.json").write_text('{"size": 64, "probes": []}')
+    with pytest.raises(InvalidInput, match=r"size must be that of the probes in .*, 64, got 32"):
+        record_onnx(tmp_path, SIZE, threads=1, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"size": null}'])
+def test_probes_that_cannot_be_read_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "probes.json").write_text(text)
+    with pytest.raises(InvalidInput, match=r"probes.json must be of .*, it cannot be read"):
+        record_onnx(tmp_path, None, threads=1, progress=lambda *_: None)
 
 
 @pytest.mark.slow
