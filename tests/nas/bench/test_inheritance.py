@@ -10,7 +10,7 @@ from tests.commands import run_json
 
 @pytest.mark.slow
 def test_children_are_trained_from_scratch_and_inherited(tmp_path: Path) -> None:
-    command = f"bench inherit --size 32 --epochs 3 --folder {tmp_path}"
+    command = f"bench inherit --size 32 --epochs 2 --folder {tmp_path}"
     found = run_json(command)
     rows = found["children"]
     assert [row["change"] for row in rows] == list(CHANGES)
@@ -19,6 +19,6 @@ def test_children_are_trained_from_scratch_and_inherited(tmp_path: Path) -> None
         assert 0.3 < row["share"] < 1  # one change leaves most of a network
         assert all(0 <= row[plan] <= 1 for plan in ("full", "short", "inherited"))
         scratch, inherited = row["epochs"]
-        assert scratch in {1, 2, 3}  # the best epoch is within .005 of itself
+        assert scratch in {1, 2}  # the best epoch is within .005 of itself
         assert inherited in {1, None}  # the short plan has one epoch
     assert run_json(command) == found  # from what the folder holds

@@ -11,7 +11,7 @@ from tests.nas.bench.test_trained_table import PLAN
 
 SEARCH = (
     "search --space ultralight --objective dice,params --constraint params<=0.06M --data phantom "
-    "--size 32 --recipe brief --epochs 9 --trials 2"
+    "--size 32 --recipe brief --epochs 9"
 )
 
 
@@ -26,19 +26,20 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_searches_are_judged_by_other_seeds_over_time(table: Path, tmp_path: Path) -> None:
     ours, other = tmp_path / "ours", tmp_path / "other"
-    for store, more in ((ours, "--study a"), (other, "--study b --sampler random --seed 3")):
+    first, second = "--study a --trials 2", "--study b --trials 1 --sampler random --seed 3"
+    for store, more in ((ours, first), (other, second)):
         assert run(f"{SEARCH} --store {store} {more}").exit_code == 0
     found = run_json(f"bench studies {ours} {other} --table {table}")
     assert (set(found["samplers"]), found["seeds"]) == ({"known-cost", "random"}, [0, 3])
     _, entries = read_table(table)
-    for store, name, seed in ((ours, "a", 1), (other, "b", 4)):
+    for store, name, seed, trials in ((ours, "a", 1, 2), (other, "b", 4, 1)):
         study = open_study(store, name)
         trained = [t for t in study.trials() if t.state == "complete"]
         judged = {entry.key for entry in entries if entry.seed == seed}
         assert {t.arch.key for t in study.front() if t.arch} <= judged
         assert judged <= {t.arch.key for t in trained if t.arch} | {entries[0].key}
         row = found["samplers"][study.settings.sampler]
-        assert len(row["curve"][1]) == len(trained) == 2
+        assert len(row["curve"][1]) == len(trained) == trials
         assert row["curve"][1] == sorted(row["curve"][1])
         longest = max(t.evaluation.train_seconds for t in trained if t.evaluation)
         assert row["clock"][0][-1] > longest / 60  # workers train beside each other
