@@ -5,9 +5,9 @@ saw; claims are what its own trainings told it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from optuna.trial import TrialState
@@ -50,6 +50,16 @@ class Replay:
     optimism: float = 0.0
     partly: float = 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {**asdict(self), "shares": self.shares.tolist(), "steps": self.steps.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        shares, steps = np.array(data["shares"]), np.array(data["steps"]).reshape(-1, 2)
+        return cls(**{**data, "shares": shares, "steps": steps})
+
     def at(self, seconds: Floats) -> Floats:
         """Return the shares at times within the run.
 
@@ -64,19 +74,16 @@ class Replay:
         return float(self.steps[there[0], 0]) if len(there) else None
 
 
-def judge(played: Mapping[str, Sequence[Trainings]], trials: int) -> dict[str, list[Replay]]:
-    """Return what all runs were worth.
+def judge(plays: Sequence[Trainings], trials: int) -> list[Replay]:
+    """Return what runs were worth.
 
     Args:
-        played: runs of each method.
+        plays: what they trained.
         trials: training equivalents of a run; what ended later is left out.
     """
-    volumes = {id(done): done.volumes() for plays in played.values() for done in plays}
+    volumes = [done.volumes() for done in plays]
     # Only now: the best that is known may come from any of them.
-    return {
-        name: [_replay(done, volumes[id(done)] / done.ground.best, trials) for done in plays]
-        for name, plays in played.items()
-    }
+    return [_replay(p, v / p.ground.best, trials) for p, v in zip(plays, volumes, strict=True)]
 
 
 def _replay(done: Trainings, shares: Floats, trials: int) -> Replay:

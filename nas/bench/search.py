@@ -20,7 +20,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from nas.bench.ablations import RandomStart, costs_no_inputs, costs_unknown
 from nas.bench.fidelity import EPOCHS, RULES, Trainings
 from nas.bench.grounds import Ground, Synthetic
-from nas.bench.judge import OURS, compared, judge
+from nas.bench.judge import OURS, Replay, compared, judge
+from nas.bench.kept_runs import KeptRuns
 from nas.bench.morea import MoReaSampler
 from nas.bench.primo import play_primo
 from nas.bench.qlognehvi import LogNehviSampler
@@ -87,6 +88,7 @@ def bench_samplers(
     grounds: Iterable[tuple[Ground, Results | None]],
     task: Mapping[str, Any],
     *,
+    keep: KeptRuns | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Run methods and return medians over seeds, as plain data.
@@ -96,13 +98,16 @@ def bench_samplers(
         seeds: of the grounds.
         trials: trainings of each run.
         grounds: one for each seed, with results of an earlier search that "warm-start" begins with.
-        task: what to say of the grounds.
+        task: what to say of the comparison.
+        keep: runs that need not be repeated; others are added as they end. Not where the best that
+            is known may come from later runs.
         progress: called after each run.
 
     Raises:
         InvalidInput: "warm-start" has no earlier search.
     """
-    played: dict[str, list[Trainings]] = {name: [] for name in names}
+    runs: dict[tuple[str, int], Replay] = {}
+    plays: dict[tuple[str, int], Trainings] = {}
     for ground, before in grounds:
         if WARM in names and before is None:
             raise InvalidInput(
@@ -110,10 +115,18 @@ def bench_samplers(
                 "--task synthetic --earlier N"
             )
         for name in names:
-            known = before if name == WARM else None
-            played[name].append(_play(name, ground, trials, known))
-            progress("runs", sum(map(len, played.values())), len(names) * len(seeds))
-    return compared(judge(played, trials), seeds, {**task, "trials": trials})
+            this = name, ground.seed
+            if keep and (kept := keep.find(*this)):
+                runs[this] = kept
+            else:
+                plays[this] = _play(name, ground, trials, before if name == WARM else None)
+            if keep and this in plays:
+                (runs[this],) = judge([plays.pop(this)], trials)
+                keep.add(*this, runs[this])
+            progress("runs", len(runs) + len(plays), len(names) * len(seeds))
+    runs |= zip(plays, judge(list(plays.values()), trials), strict=True)
+    found = {name: [runs[name, seed] for seed in seeds] for name in names}
+    return compared(found, seeds, task)
 
 
 def check_methods(names: Sequence[str]) -> None:

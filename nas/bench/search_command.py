@@ -34,6 +34,8 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 @click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
 @click.option("--earlier", type=click.IntRange(0), default=0, show_default=True,
               help="Synthetic: trainings on a relative, which warm-start knows.")  # fmt: skip
+@click.option("--keep", type=click.Path(path_type=Path),
+              help="Synthetic, tabular: file of runs, which are not repeated.")  # fmt: skip
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
 @json_option
 def bench_search(
@@ -48,6 +50,7 @@ def bench_search(
     noise: float | None,
     tight: bool,
     earlier: int,
+    keep: Path | None,
     figure: Path | None,
     as_json: bool,
 ) -> None:
@@ -63,13 +66,14 @@ def bench_search(
     Prints the median share of the best known hypervolume over trainings, and after how many of its
     own trainings known-cost has what each other sampler ends with.
     """
+    from nas.bench.kept_runs import KeptRuns
     from nas.bench.search import bench_samplers, check_methods
     from nas.progress import TerminalWatcher
     from nas.task import TrainingFailed
 
     names, span = samplers.split(","), range(first_seed, first_seed + seeds)
     check_methods(names)
-    _check(task, table, data, skip_bad, noise, earlier, tight)
+    _check(task, table, data, skip_bad, noise, earlier, tight, keep)
     with TerminalWatcher() as watcher:
         if task == "synthetic":
             grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
@@ -77,8 +81,12 @@ def bench_search(
             grounds, facts = _tabular(Path(str(table)), span, tight)
         else:
             grounds, facts = _live(Path(str(table)), str(data), span, skip_bad, watcher.preparing)
+        searched = {**facts, "trials": trials}
+        kept = KeptRuns(keep, searched) if keep else None
         try:
-            found = bench_samplers(names, span, trials, grounds, facts, progress=watcher.preparing)
+            found = bench_samplers(
+                names, span, trials, grounds, searched, keep=kept, progress=watcher.preparing
+            )
         except TrainingFailed as error:
             raise click.ClickException(f"{error}; other --seeds train other networks") from None
     if as_json:
@@ -102,6 +110,7 @@ def _check(
     noise: float | None,
     earlier: int,
     tight: bool,
+    keep: Path | None,
 ) -> None:
     """Check that options belong to the task."""
     if task == "synthetic" and (table or data):
@@ -112,6 +121,10 @@ def _check(
         raise click.UsageError("--data belongs to --task live, which needs it and has no --tight")
     if skip_bad and task != "live":
         raise click.UsageError("--skip-bad belongs to --task live")
+    if keep and task == "live":
+        raise click.UsageError(
+            "--keep belongs to other tasks; --task live keeps all in its --table"
+        )
 
 
 def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":

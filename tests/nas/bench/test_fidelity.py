@@ -73,7 +73,7 @@ def test_shares_are_of_full_trainings_within_the_clock(
     study, done, _ = played
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == len(done.ended)
-    (found,) = judge({"random": [done]}, BUDGET)["random"]
+    (found,) = judge([done], BUDGET)
     assert len(found.shares) == BUDGET
     assert (np.diff(found.shares) >= 0).all()
     early = [one.point for one in done.ended if one.clock <= 10]
@@ -100,7 +100,7 @@ def test_a_resumed_training_has_the_luck_and_the_curve_that_it_began_with() -> N
 def test_without_a_rule_every_training_costs_one() -> None:
     ground = Synthetic(Instance(3))
     done = _play("random", ground, 12)
-    (found,) = judge({"random": [done]}, 12)["random"]
+    (found,) = judge([done], 12)
     assert [one.clock for one in done.ended] == pytest.approx(list(range(1, 13)))
     assert (found.shares == done.volumes() / ground.best).all()
 
