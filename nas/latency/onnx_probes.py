@@ -19,6 +19,7 @@ from nas.latency.record import Recording, Wanted
 from nas.onnx_file import write_onnx
 from nas.processes import process_pool
 from nas.slot import DeviceSlot
+from nas.splits import some
 from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
@@ -92,14 +93,20 @@ def record_onnx(folder: Path, size: int | None, *, threads: int, progress: "Prog
         progress: called after each network.
 
     Raises:
-        InvalidInput: the folder holds no probes that can be read, or such of another size.
+        InvalidInput: the folder holds no probes that can be read, not all, or such of another size.
     """
     if not (folder / "probes.json").is_file():
         raise InvalidInput(f"{folder} holds no probes; `nas latency probes --out` writes them")
-    made = _size_of(folder)
+    made, files = _read_probes(folder)
     if size not in (None, made):
         raise InvalidInput(
             f"size must be that of the probes in {folder}, {made}, got {size}; leave it out"
+        )
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise InvalidInput(
+            f"{folder} must hold all files of its probes, it lacks {some(missing) or 'all'}; "
+            "make the probes again"
         )
     with DeviceSlot(torch.device("cpu")) as slot, slot.exclusive():
         found = on_device.record_probes(
@@ -108,9 +115,12 @@ def record_onnx(folder: Path, size: int | None, *, threads: int, progress: "Prog
     return Recording.from_json(found)
 
 
-def _size_of(folder: Path) -> int:
+def _read_probes(folder: Path) -> tuple[int, list[Path]]:
+    """Return the size of probes, and their files."""
     try:
-        return int(json.loads((folder / "probes.json").read_text())["size"])
+        told = json.loads((folder / "probes.json").read_text())
+        size = int(told["size"])
+        return size, [folder / on_device.probe_file(one["key"], size) for one in told["probes"]]
     except (OSError, ValueError, LookupError, TypeError):
         raise InvalidInput(
             f"{folder}/probes.json must be of `nas latency probes`, it cannot be read; "

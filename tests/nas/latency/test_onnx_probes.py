@@ -84,6 +84,13 @@ def test_probes_that_cannot_be_read_are_refused(text: str, tmp_path: Path) -> No
         record_onnx(tmp_path, None, threads=1, progress=lambda *_: None)
 
 
+@pytest.mark.parametrize(("probes", "lacks"), [("[]", "all"), ('[{"key": "abc"}]', "abc_64.onnx")])
+def test_probes_without_their_files_are_refused(probes: str, lacks: str, tmp_path: Path) -> None:
+    (tmp_path / "probes.json").write_text(f'{{"size": 64, "probes": {probes}}}')
+    with pytest.raises(InvalidInput, match=f"it lacks {lacks}; make the probes again"):
+        record_onnx(tmp_path, None, threads=1, progress=lambda *_: None)
+
+
 @pytest.mark.slow
 def test_a_network_is_timed_as_it_would_be_deployed() -> None:
     arch = PROBES[0].arch
