@@ -69,6 +69,7 @@ class Training:
         parent: Network | None = None,
     ) -> None:
         torch.manual_seed(seed)
+        self.seed = seed
         self.data, self.prepared, self.recipe, self.slot = data, prepared, recipe, slot
         self.device = data.train.images.device
         self.epochs = epochs
@@ -139,6 +140,7 @@ class Training:
         """
         first, x = self.steps, self.data.train.images
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            self._seed_dropout()
             net = copy.deepcopy(self.scored)
             update_bn(self._inputs(range(first, first + self.steps_per_epoch)), net)
             loss = score(net, self.data.val, self.prepared, self.loss, self.slot).loss
@@ -153,7 +155,12 @@ class Training:
                 x, _ = self.batcher.draw(step)
                 yield x.to(memory_format=self.memory_format)
 
+    def _seed_dropout(self) -> None:
+        """Let what a network drops follow from seed and epoch alone, so that it can go on."""
+        torch.manual_seed(self.seed + self.epoch)
+
     def _train(self) -> float:
+        self._seed_dropout()
         self.net.train()
         first = self.steps
         losses = []

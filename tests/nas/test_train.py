@@ -11,8 +11,10 @@ from nas.score import score
 from nas.slot import DeviceSlot
 from nas.task import TrainingFailed
 from nas.train import Training
+from search_spaces.nets.classic import rolling_unet
 
 ARCH = baseline("ultralight-t", in_channels=1)
+DROPPING = replace(rolling_unet((4, 4, 4, 8, 8), dropout=0.3), in_channels=1)
 FAST = replace(RECIPES["fast"], batch=2, augment=Augment.none())
 
 
@@ -33,8 +35,8 @@ def start(tmp_path):
     })  # fmt: skip
     data = Data(make_samples(4, 0), make_samples(2, 1))
     with DeviceSlot(torch.device("cpu"), tmp_path) as slot:
-        yield lambda recipe=FAST, epochs=2, seed=0: Training(
-            ARCH, data, prepared, recipe, epochs=epochs, seed=seed, slot=slot
+        yield lambda recipe=FAST, epochs=2, seed=0, arch=ARCH: Training(
+            arch, data, prepared, recipe, epochs=epochs, seed=seed, slot=slot
         )
 
 
@@ -93,6 +95,20 @@ def test_an_epoch_counts_its_steps_and_the_best_epoch_is_kept(start):
     # The kept weights are those of the best epoch, not of the last.
     same = all(torch.equal(training.best_state[k], v) for k, v in training.net.state_dict().items())
     assert same == (training.best_epoch == 2)
+
+
+def test_what_is_dropped_is_the_same_after_a_kill(start, tmp_path):
+    whole, killed, heir = (start(arch=DROPPING) for _ in range(3))
+    for training in (whole, killed):
+        training.run_epoch()
+    settled = whole.settled_loss()
+    killed.save(tmp_path / "checkpoint")
+    torch.rand(7)  # another process has drawn other numbers by then
+    heir.load(tmp_path / "checkpoint")
+    assert heir.settled_loss() == settled
+    assert heir.run_epoch().train_loss == whole.run_epoch().train_loss
+    ours, theirs = heir.net.state_dict(), whole.net.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
 def test_training_lowers_the_loss(start):
