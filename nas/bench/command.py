@@ -74,9 +74,13 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
     from nas.bench.inheritance import bench_inherit, inherit_table
     from nas.progress import TerminalWatcher
     from nas.tables import print_tables
+    from nas.task import TrainingFailed
 
     with TerminalWatcher() as watcher:
-        parent, rows = bench_inherit(folder, size, epochs, seed, watcher.preparing)
+        try:
+            parent, rows = bench_inherit(folder, size, epochs, seed, watcher.preparing)
+        except TrainingFailed as error:
+            raise click.ClickException(f"{error}; take another --seed and --folder") from None
     if as_json:
         echo_json({"parent": parent, "children": [asdict(row) for row in rows]})
     else:

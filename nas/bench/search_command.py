@@ -75,17 +75,18 @@ def bench_search(
     check_methods(names)
     _check(task, table, data, skip_bad, noise, earlier, tight, keep)
     with TerminalWatcher() as watcher:
-        if task == "synthetic":
-            grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
-        elif task == "tabular":
-            grounds, facts = _tabular(Path(str(table)), span, tight)
-        else:
-            grounds, facts = _live(Path(str(table)), str(data), span, skip_bad, watcher.preparing)
-        searched = {**facts, "trials": trials}
-        kept = KeptRuns(keep, searched) if keep else None
         try:
+            if task == "synthetic":
+                grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
+            elif task == "tabular":
+                grounds, facts = _tabular(Path(str(table)), span, tight)
+            else:
+                progress = watcher.preparing
+                grounds, facts = _live(Path(str(table)), str(data), span, skip_bad, progress)
+            facts = {**facts, "trials": trials}
+            kept = KeptRuns(keep, facts) if keep else None
             found = bench_samplers(
-                names, span, trials, grounds, searched, keep=kept, progress=watcher.preparing
+                names, span, trials, grounds, facts, keep=kept, progress=watcher.preparing
             )
         except TrainingFailed as error:
             raise click.ClickException(f"{error}; other --seeds train other networks") from None

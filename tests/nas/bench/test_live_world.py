@@ -9,8 +9,9 @@ import torch
 
 import search_spaces
 from nas.bench.live_world import LiveWorld
-from nas.bench.table_training import make_plan
-from nas.bench.trained_table import read_table
+from nas.bench.table_training import make_plan, prepare_beside
+from nas.bench.trained_table import begin_table, read_table
+from nas.losses import LOSSES
 from nas.prepared import Prepared
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
@@ -45,6 +46,20 @@ def test_live_comparisons_train_once_and_are_judged_by_other_seeds(tmp_path: Pat
     ours = found["samplers"]["known-cost"]
     assert ours["infeasible"] == ours["repeats"] == ours["partly"] == 0
     assert len(ours["curve"][1]) == TRIALS
+
+
+def test_a_training_without_a_result_ends_the_comparison_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.jsonl"
+    phantom = prepare_beside(table, "phantom", 32, lambda *_: None)
+    space = search_spaces.load("ultralight")
+    begin_table(table, make_plan(space, "phantom", phantom, most_params=60_000, epochs=9))
+    monkeypatch.setattr("nas.train.LOSSES", dict.fromkeys(LOSSES, lambda y, _: y.sum() * torch.nan))
+    result = run(f"bench search --task live --table {table} --data phantom --seeds 1 --trials 1")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: loss is nan in epoch 1; other --seeds")
+    assert not read_table(table)[1]
 
 
 def test_a_limit_below_all_published_networks_is_refused(
