@@ -37,8 +37,7 @@ from nas.sampler.problem import Problem
 from nas.sampler.surrogate import Inputs
 from nas.sampler.worth import Worth, to_inputs
 
-START, _MOST_START = 5, 10  # fewest and most results before the first model
-_GENES = 4  # for each so many one result, between the two
+START = 5  # results before the first model
 _FEW = 4  # results before the first model where an earlier search has one
 _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
@@ -54,16 +53,15 @@ class KnownCostSampler(PointSampler):
     Args:
         problem: what is searched.
         seed: with the trial's number it determines every draw.
-        start: distinct results before the first model, fewer after an earlier search; None: by the
-            number of genes.
+        start: distinct results before the first model, fewer after an earlier search.
 
     Raises:
         InvalidInput: a dimension has no list of values.
     """
 
-    def __init__(self, problem: Problem, *, seed: int, start: int | None = None) -> None:
+    def __init__(self, problem: Problem, *, seed: int, start: int = START) -> None:
         super().__init__(problem, seed=seed)
-        self._start = _begins(len(problem.space)) if start is None else start
+        self._start = start
         self._book = CostBook(problem.cost, self.genes, dear=problem.dear)
         self._memory = Memory()
         self._earlier: Earlier | None = None
@@ -163,10 +161,6 @@ class KnownCostSampler(PointSampler):
                 best, best_score = codes[row], exact
         chosen: Codes = codes[order[0]] if best is None else best
         return chosen
-
-
-def _begins(genes: int) -> int:
-    return min(_MOST_START, max(START, round(genes / _GENES)))
 
 
 def _gap(taken: Floats) -> float:

@@ -91,18 +91,14 @@ def test_the_first_points_spread_evenly_over_what_random_points_cost() -> None:
     assert max(np.diff(ranks)) < 0.2  # so even are ten random points in one case of five
 
 
-@pytest.mark.parametrize(("genes", "start"), [(16, 5), (36, 9), (60, 10)])
-def test_a_large_space_begins_with_more_points(genes: int, start: int) -> None:
-    more = {f"more_{i}": CategoricalDistribution([0, 1]) for i in range(genes - len(SPACE))}
-    problem = replace(PROBLEM, space={**SPACE, **more})
+def test_the_first_points_are_spread_and_the_next_are_the_models() -> None:
+    def asked(results: int, **start: int) -> dict[str, Any]:
+        sampler = KnownCostSampler(PROBLEM, seed=0, **start)
+        return told(sampler, PROBLEM, results).ask(PROBLEM.space).params
 
-    def asked(results: int, start: int | None) -> dict[str, Any]:
-        sampler = KnownCostSampler(problem, seed=0, start=start)
-        return told(sampler, problem, results).ask(problem.space).params
-
-    assert asked(start, None) == asked(start, start), "by the model"
-    assert asked(start - 1, None) == asked(start - 1, sys.maxsize), "evenly spread"
-    assert asked(start - 1, None) != asked(start - 1, start - 1)
+    assert asked(START) == asked(START, start=1), "by the model"
+    assert asked(START - 1) == asked(START - 1, start=sys.maxsize), "evenly spread"
+    assert asked(START - 1) != asked(START - 1, start=1)
 
 
 def told(sampler: PointSampler, problem: Problem, trials: int) -> optuna.Study:
