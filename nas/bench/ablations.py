@@ -1,5 +1,6 @@
 """Known-cost without one of its parts, to see what each is worth; no search offers these."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,17 @@ class RandomStart(KnownCostSampler):
 
     def _spread(self, history: History, rng: Generator) -> Codes:
         return np.asarray(Pool(self.genes.sizes, rng).random(1)[0])
+
+
+class Stratified(KnownCostSampler):
+    """Random points, evenly spread over the logarithm of their first cost; there is no model."""
+
+    def __init__(self, problem: Problem, *, seed: int) -> None:
+        super().__init__(problem, seed=seed, start=sys.maxsize)
+
+    def _places(self, cost: Floats, among: Floats) -> Floats:
+        low, high = among.min(), among.max()
+        return np.asarray((cost - low) / (high - low or 1.0))
 
 
 def costs_unknown(problem: Problem) -> Problem:

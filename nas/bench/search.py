@@ -6,7 +6,6 @@ of Optuna's for the opponents, which train what breaks it; such trainings count 
 What a table of trained networks cannot answer is told to be infeasible and counts as no training.
 """
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
-from nas.bench.ablations import RandomStart, costs_no_inputs, costs_unknown
+from nas.bench.ablations import RandomStart, Stratified, costs_no_inputs, costs_unknown
 from nas.bench.fidelity import EPOCHS, RULES, Trainings
 from nas.bench.grounds import Ground, Synthetic
 from nas.bench.judge import OURS, Replay, compared, judge
@@ -60,7 +59,7 @@ METHODS: Mapping[str, Callable[[int, Problem], BaseSampler]] = {
     NAIVE: lambda seed, _: TPESampler(seed=seed),
     "qlognehvi": lambda seed, problem: LogNehviSampler(problem, seed=seed),
     "syne-morea": lambda seed, problem: MoReaSampler(problem, seed=seed),
-    "stratified": lambda seed, problem: KnownCostSampler(problem, seed=seed, start=sys.maxsize),
+    "stratified": lambda seed, problem: Stratified(problem, seed=seed),
 }
 
 

@@ -89,9 +89,12 @@ class KnownCostSampler(PointSampler):
         if within.any():
             codes, cost = codes[within], cost[within]
         seen = self._book.exact(self.genes.encode([*history.told.points, *history.pending]))
-        ordered = np.sort(cost[:, 0])
-        ranks, taken = (np.searchsorted(ordered, c[:, 0]) / len(ordered) for c in (cost, seen))
-        return self._first_new(codes, -np.abs(ranks - _gap(taken)), history, None)
+        places, taken = (self._places(c[:, 0], cost[:, 0]) for c in (cost, seen))
+        return self._first_new(codes, -np.abs(places - _gap(taken)), history, None)
+
+    def _places(self, cost: Floats, among: Floats) -> Floats:
+        """Return where costs are among others, 0 for the lowest and 1 for the highest: by rank."""
+        return np.asarray(np.searchsorted(np.sort(among), cost) / len(among))
 
     def _excess(self, cost: Floats) -> Floats:
         """Return by how much log-costs exceed the limits at most, 0 or less where all are kept."""

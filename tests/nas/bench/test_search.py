@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
 
-from nas.bench.search import check_methods
+from nas.bench.grounds import Synthetic
+from nas.bench.search import METHODS, check_methods
+from nas.bench.synthetic import Instance
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 
@@ -71,3 +75,19 @@ def test_ablations_are_searches_of_their_own() -> None:
     rows = found["samplers"]
     # Only who knows costs keeps a limit on them.
     assert [rows[name]["infeasible"] > 0 for name in names] == [False, True, True, False]
+
+
+def test_stratified_points_are_spread_evenly_over_log_parameters() -> None:
+    def crowded(name: str) -> float:
+        ground = Synthetic(Instance(100))
+        study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=METHODS[name](100, ground.problem())
+        )
+        for _ in range(24):
+            trial = study.ask(dict(ground.space))
+            study.tell(trial, (0.5, ground.costs(trial.params)[0]))
+        sizes = np.sort([np.log(ground.costs(t.params)[0]) for t in study.trials])
+        return float(np.diff(sizes).max() / (sizes[-1] - sizes[0]))
+
+    # 23 gaps of 1/23 = 0.043 would be even.
+    assert crowded("stratified") < 0.08 < crowded("random")
