@@ -77,19 +77,23 @@ class Similarity:
         costs = [_closeness(a.costs[:, i], b.costs[:, i]) for i in range(a.costs.shape[1])]
         return np.array([*genes, *costs])
 
-    def weighted(self, a: Inputs, b: Inputs, weights: Floats, power: int = 1) -> Floats:
-        """Return the weighted sum over genes and costs of the similarities' powers.
+    def sums(self, a: Inputs, b: Inputs, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the sum over genes and costs of weighted similarities, and of their squares.
 
-        Shape: (n), (m), (genes + costs,) -> (n, m)
+        Shape: (n), (m), (genes + costs,) -> (n, m), (n, m)
         """
-        left, right = [], []
+        ends = np.cumsum([len(table) for table in self.tables], dtype=np.intp)
+        starts = np.append(0, ends[:-1])
+        left, right = np.empty((len(a), ends[-1])), np.zeros((len(b), ends[-1]))
         for i, table in enumerate(self.tables):
-            left.append((weights[i] * table**power)[a.codes[:, i]])
-            right.append(np.eye(len(table))[b.codes[:, i]])
-        total = np.hstack(left) @ np.hstack(right).T
+            left[:, starts[i] : ends[i]] = (weights[i] * table)[a.codes[:, i]]
+        np.put_along_axis(right, starts + b.codes, 1.0, axis=1)
+        total, squares = left @ right.T, left**2 @ right.T
         for i, weight in enumerate(weights[len(self.tables) :]):
-            total += weight * _closeness(a.costs[:, i], b.costs[:, i]) ** power
-        return np.asarray(total)
+            close = weight * _closeness(a.costs[:, i], b.costs[:, i])
+            total += close
+            squares += close**2
+        return total, squares
 
 
 def _closeness(a: Floats, b: Floats) -> Floats:
@@ -184,8 +188,7 @@ def covariance(similarity: Similarity, a: Inputs, b: Inputs, parameters: Paramet
     Shape: (n), (m) -> (n, m)
     """
     p = parameters
-    total = similarity.weighted(a, b, p.relevance)
-    squares = similarity.weighted(a, b, p.relevance**2, power=2)
+    total, squares = similarity.sums(a, b, p.relevance)
     product = p.product * np.exp(-p.decay * (p.relevance.sum() - total))
     return np.asarray(total + p.pairs * 0.5 * (total**2 - squares) + product)
 
