@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from nas.earlier_results import is_table
 from nas.fidelity.rungs import check_fidelity
 from nas.handle import open_storage, read_settings
 from nas.latency.measure import RUNTIMES
@@ -13,6 +14,7 @@ from nas.recipes import find_recipe
 from nas.sampler.by_name import check_sampler
 from nas.settings import Run, Study
 from nas.store import Store
+from nas.trained_table import read_table
 from primitives.core.errors import InvalidInput
 
 _LAST_SEED = 2**31 - 1
@@ -83,16 +85,17 @@ def stored_study(store: Path, name: str) -> Study | None:
 
 def _check_warm_start(study: Study, store: Path) -> None:
     """Check that there is an earlier study to learn from, and a sampler that does."""
-    if not study.warm_start:
+    start = study.warm_start
+    if not start:
         return
-    earlier = stored_study(store, study.warm_start)
-    if earlier is None or study.warm_start == study.name:
+    earlier = read_table(Path(start))[0] if is_table(start) else stored_study(store, start)
+    if earlier is None or start == study.name:
         raise InvalidInput(
-            f"warm_start must be another study of {store}, got {study.warm_start!r}; "
-            f"`nas status {store}` lists them"
+            f"warm_start must be another study of {store} or a file of `nas bench table`, got "
+            f"{start!r}; `nas status {store}` lists the studies"
         )
     if earlier.space != study.space or study.sampler != "known-cost":
         raise InvalidInput(
-            f"warm_start needs sampler known-cost and a study of space {study.space!r}, got "
-            f"sampler {study.sampler} and study {study.warm_start!r} of space {earlier.space!r}"
+            f"warm_start needs sampler known-cost and trainings of space {study.space!r}, got "
+            f"sampler {study.sampler} and {start!r} of space {earlier.space!r}"
         )

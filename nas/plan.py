@@ -108,30 +108,20 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         if required not in chosen:
             option = required.removesuffix("s")
             raise InvalidInput(f"a search needs --{option}; see `nas search --help`")
-    space = search_spaces.load(chosen["space"])
-    if space.task != "segmentation":
-        raise InvalidInput(
-            f"a search trains segmentation, space {space.name!r} is for {space.task}; "
-            "`nas spaces` lists the others"
-        )
+    space = _space(chosen["space"])
     device = find_device(chosen.pop("device", "auto"))
     defaults = DEFAULTS[device]
     data = _data(chosen.pop("data", "phantom"))
     check_kind(space, data)
     size = chosen.pop("size") if "size" in chosen else _size(space, data, defaults)
     check_size(size, space)
-    run = Run(
-        trials=chosen.pop("trials", defaults.trials),
-        seconds=chosen.pop("seconds", None),
-        workers=chosen.pop("workers", _workers(device, defaults)),
-        gpus_per_trial=chosen.pop("gpus_per_trial", defaults.gpus_per_trial),
-        trial_timeout=chosen.pop("trial_timeout", None),
-    )
+    run = _run(chosen, device, defaults)
     study = Study.from_json({
         "name": _default_name(space.name, data),
         "epochs": defaults.epochs[-1],
         **_KINDS[space.ndim],
         **chosen,
+        "warm_start": _start(chosen.get("warm_start", ""), store),
         "data": data,
         "size": size,
         "device": device,
@@ -144,6 +134,33 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
         study = replace(study, epochs=_epochs_in_time(study, run, space, defaults.epochs))
     study, found = choose_calibration(study, store, Path(file) if file else None, new=new)
     return Plan(study, run, store, "constraints" in chosen, found)
+
+
+def _space(name: str) -> Space:
+    space = search_spaces.load(name)
+    if space.task != "segmentation":
+        raise InvalidInput(
+            f"a search trains segmentation, space {name!r} is for {space.task}; "
+            "`nas spaces` lists the others"
+        )
+    return space
+
+
+def _run(chosen: dict[str, Any], device: str, defaults: Defaults) -> Run:
+    """Take the fields of a run out of what was chosen."""
+    return Run(
+        trials=chosen.pop("trials", defaults.trials),
+        seconds=chosen.pop("seconds", None),
+        workers=chosen.pop("workers", _workers(device, defaults)),
+        gpus_per_trial=chosen.pop("gpus_per_trial", defaults.gpus_per_trial),
+        trial_timeout=chosen.pop("trial_timeout", None),
+    )
+
+
+def _start(text: str, store: Path) -> str:
+    """Return the name of a study to learn from, or the absolute path of a table."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if path.is_file() and not stored_study(store, text) else text
 
 
 def _made_before(store: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:

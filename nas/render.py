@@ -78,7 +78,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def _warm(study: Study) -> str:
-    return f" that learns from study {study.warm_start}" if study.warm_start else ""
+    return f" that learns from {study.warm_start}" if study.warm_start else ""
 
 
 def _early_stopping(study: Study) -> str:

@@ -29,7 +29,9 @@ from nas.prompt import FAILED, Duration, device_option, echo_json, json_option
 @click.option(
     "--sampler", help="known-cost, tpe, nsga2, nsga3, gp, random or local.  [default: known-cost]"
 )
-@click.option("--warm-start", metavar="STUDY", help="An earlier study of the space to learn from.")
+@click.option("--warm-start", metavar="STUDY|FILE",
+              help="Learn from an earlier study of the space, or a file of `nas bench table`.",
+)  # fmt: skip
 @click.option("--fidelity", help="Stop weak trials early: none, mo-asha or model.  [default: none]")
 @click.option("--runtime", "latency_runtime", type=click.Choice(["torch", "onnxruntime"]),
               help="What runs the networks that are timed.  [default: torch]",

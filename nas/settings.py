@@ -34,8 +34,8 @@ class Study:
         seed: every other seed derives from it and the arch key.
         device: "cpu", "cuda" or "mps".
         sampler: who proposes; a key of `nas.sampler.by_name`.
-        warm_start: an earlier study of the store, of the same space, that the sampler learns from;
-            "": none.
+        warm_start: what the sampler learns from: an earlier study of the store, of the same space,
+            or the absolute path of a file of `nas bench table`; "": nothing.
         fidelity: who is stopped before the end of the budget; one of
             `nas.fidelity.rungs.FIDELITIES`.
         inherit: whether candidates begin with the weights of the nearest one, in a short plan, and

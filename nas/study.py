@@ -17,12 +17,12 @@ import search_spaces
 from nas.costs import Costs, measure_costs
 from nas.data import Prepared
 from nas.dimensions import suggest
+from nas.earlier_results import earlier_results
 from nas.evaluation import Evaluation, Latency
 from nas.fidelity.ceiling import two_seeds
 from nas.fidelity.curve_gain import CurveGain
 from nas.fidelity.early_stop import EarlyStop, curve_reader
 from nas.fidelity.rungs import rung_epochs
-from nas.handle import StudyHandle
 from nas.inheritance.ancestors import Ancestors
 from nas.inheritance.lineage import Parent
 from nas.latency.forecast import Forecast, is_timed
@@ -209,15 +209,15 @@ class StudyDriver:
     @cached_property
     def _problem(self) -> Problem:
         """What samplers and the rule "model" have to know."""
-        name = self.study.warm_start
+        objectives = find_objectives(self.study.objectives)
         return study_problem(
             self.space,
             self._of,
             self._costs,
-            find_objectives(self.study.objectives),
+            objectives,
             self.limits,
             self.study.size,
-            StudyHandle(self.store, name) if name else None,
+            earlier_results(self.study.warm_start, self.store, self.space, objectives, self._of),
             curve_reader(self._rungs),
             self.forecast,
             self.study.inherit,

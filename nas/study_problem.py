@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ import search_spaces
 from nas.cost_table import CostTable
 from nas.costs import Costs
 from nas.dimensions import distributions
-from nas.handle import StudyHandle
 from nas.latency.forecast import Forecast
 from nas.objectives import Limit, Objective
 from nas.pareto import Floats
 from nas.sampler.conditions import find_conditions
 from nas.sampler.genes import Conditions
-from nas.sampler.history import Curve, Results, read_history
+from nas.sampler.history import Curve, Results
 from nas.sampler.problem import Goal, Problem
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Point, Space
@@ -37,7 +35,7 @@ def study_problem(
     objectives: Sequence[Objective],
     limits: Sequence[Limit],
     size: int,
-    earlier: StudyHandle | None = None,
+    earlier: Results | None = None,
     curve: Curve | None = None,
     forecast: Forecast | None = None,
     inherits: bool = False,
@@ -51,7 +49,7 @@ def study_problem(
         objectives: of the study.
         limits: of the study.
         size: side of the input, pixels.
-        earlier: a study of the same space that the sampler learns from.
+        earlier: of the same space on other data, which the sampler learns from.
         curve: see `nas.sampler.problem.Problem`.
         forecast: predicts latency, which then counts as exact; a limit on it is kept up to the
             error of predictions, and learned beyond where latency is measured all the same.
@@ -79,7 +77,7 @@ def study_problem(
         dear=True,
         curve=curve,
         inherits=inherits,
-        earlier=_results(earlier, objectives, list(space.dimensions), key) if earlier else None,
+        earlier=earlier,
     )
 
 
@@ -121,19 +119,3 @@ def _bounds(limits: Sequence[Limit], forecast: Forecast | None) -> dict[str, flo
     if forecast and "latency" in bounds:
         bounds["latency"] = forecast.bound(bounds["latency"])
     return bounds
-
-
-def _results(
-    study: StudyHandle,
-    objectives: Sequence[Objective],
-    dimensions: Sequence[str],
-    key: Callable[[Point], str],
-) -> Results:
-    """Return the full trainings of a study in the order of other objectives."""
-    found = read_history(study.optuna_study, key, dimensions, number=-1).complete
-    values = np.full((len(found.points), len(objectives)), np.nan)
-    for i, name in enumerate(study.settings.objectives):
-        for j, objective in enumerate(objectives):
-            if objective.name == name:
-                values[:, j] = found.values[:, i]
-    return replace(found, values=values)

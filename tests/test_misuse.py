@@ -203,11 +203,13 @@ def test_a_place_that_cannot_be_written_is_named(
         (f"{SEARCH} --study demo --size 32 --epochs 5 --seed 1 --constraint 'params<=0.5M'",
          "study 'demo' was made with seed=0, got seed=1; use another --study name"),
         ("search --space unet --objective dice --constraint none --study w --warm-start demo",
-         "warm_start needs sampler known-cost and a study of space 'unet', got sampler known-cost "
-         "and study 'demo' of space 'ultralight'"),
+         "warm_start needs sampler known-cost and trainings of space 'unet', got sampler "
+         "known-cost and 'demo' of space 'ultralight'"),
         (f"{QUICK} --study w --sampler tpe --warm-start demo",
-         "warm_start needs sampler known-cost and a study of space 'ultralight', got sampler tpe "
-         "and study 'demo' of space 'ultralight'"),
+         "warm_start needs sampler known-cost and trainings of space 'ultralight', got sampler tpe "
+         "and 'demo' of space 'ultralight'"),
+        (f"{QUICK} --study w --warm-start read/nas.db",
+         "HERE/nas.db must be a file of `nas bench table`, it is not; name another file"),
     ],
 )  # fmt: skip
 def test_a_misuse_of_a_store_is_one_line_and_exit_code_2(

@@ -31,6 +31,7 @@ EPOCHS = 27  # of a full training
 RULES: Mapping[str, tuple[str, str, bool]] = {
     "known-cost+model": ("known-cost", "model", True),
     "known-cost+mo-asha": ("known-cost", "mo-asha", True),
+    "warm-start+model": ("warm-start", "model", True),
     "known-cost-blind+model": ("known-cost", "model", False),
     "known-cost-blind+mo-asha": ("known-cost", "mo-asha", False),
     "stratified+mo-asha": ("stratified", "mo-asha", False),

@@ -15,13 +15,13 @@ import torch
 
 from nas.bench.networks import Networks
 from nas.bench.table_training import train_entry
-from nas.bench.trained_table import Entry, Plan, add_entry, begin_table, read_table
 from nas.bench.world import scores_of
 from nas.data import Prepared, open_data
 from nas.folder import Progress
 from nas.json_lines import locked
 from nas.pareto import Floats, hypervolume
 from nas.sampler.genes import Codes
+from nas.trained_table import Entry, Plan, add_entry, begin_table, read_table
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point
 

@@ -96,7 +96,7 @@ def bench_samplers(
         names: keys of `METHODS` or `fidelity.RULES`.
         seeds: of the grounds.
         trials: trainings of each run.
-        grounds: one for each seed, with results of an earlier search that "warm-start" begins with.
+        grounds: one for each seed, with results of an earlier search that "warm-start" knows.
         task: what to say of the comparison.
         keep: runs that need not be repeated; others are added as they end. Not where the best that
             is known may come from later runs.
@@ -108,17 +108,17 @@ def bench_samplers(
     runs: dict[tuple[str, int], Replay] = {}
     plays: dict[tuple[str, int], Trainings] = {}
     for ground, before in grounds:
-        if WARM in names and before is None:
-            raise InvalidInput(
-                f"sampler {WARM!r} needs the trainings of an earlier search: "
-                "--task synthetic --earlier N"
-            )
         for name in names:
+            if before is None and _rule(name)[0] == WARM:
+                raise InvalidInput(
+                    f"sampler {name!r} needs the trainings of an earlier search: --task synthetic "
+                    "--earlier N, or --earlier-table FILE"
+                )
             this = name, ground.seed
             if keep and (kept := keep.find(*this)):
                 runs[this] = kept
             else:
-                plays[this] = _play(name, ground, trials, before if name == WARM else None)
+                plays[this] = _play(name, ground, trials, before)
             if keep and this in plays:
                 (runs[this],) = judge([plays.pop(this)], trials)
                 keep.add(*this, runs[this])
@@ -141,14 +141,20 @@ def check_methods(names: Sequence[str]) -> None:
             )
 
 
+def _rule(name: str) -> tuple[str, str, bool]:
+    """Return who proposes, who stops, and whether the first learns from the second."""
+    return RULES.get(name, (name, "none", False))
+
+
 def _play(name: str, ground: Ground, trials: int, earlier: Results | None = None) -> Trainings:
     """Return what a search trained."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if name == PRIMO:
         return play_primo(ground, trials)
-    proposes, rule, sees = RULES.get(name, (name, "none", False))
+    proposes, rule, sees = _rule(name)
     curve = curve_reader(rung_epochs(rule, EPOCHS))
-    problem = replace(ground.problem(), earlier=earlier, curve=curve)
+    known = earlier if proposes == WARM else None
+    problem = replace(ground.problem(), earlier=known, curve=curve)
     seen = problem if sees else replace(problem, curve=None)
     sampler = METHODS[proposes](ground.seed, seen)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)

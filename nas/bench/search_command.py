@@ -1,6 +1,6 @@
 """The command that compares samplers; its heavy imports live inside."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nas.bench.grounds import Ground
     from nas.folder import Progress
     from nas.sampler.history import Results
+    from nas.trained_table import Entry, Plan
 
     Arena = tuple[Iterable[tuple[Ground, Results | None]], Mapping[str, Any]]
 
@@ -34,6 +35,8 @@ _DEFAULT = "known-cost,tpe,nsga2,random"
 @click.option("--tight", is_flag=True, help="Limit parameters to the space's 5th percentile.")
 @click.option("--earlier", type=click.IntRange(0), default=0, show_default=True,
               help="Synthetic: trainings on a relative, which warm-start knows.")  # fmt: skip
+@click.option("--earlier-table", type=click.Path(path_type=Path),
+              help="Tabular, live: a table of other data, which warm-start knows.")  # fmt: skip
 @click.option("--keep", type=click.Path(path_type=Path),
               help="Synthetic, tabular: file of runs, which are not repeated.")  # fmt: skip
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw it: .html, .png, .svg.")
@@ -50,6 +53,7 @@ def bench_search(
     noise: float | None,
     tight: bool,
     earlier: int,
+    earlier_table: Path | None,
     keep: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -73,16 +77,16 @@ def bench_search(
 
     names, span = samplers.split(","), range(first_seed, first_seed + seeds)
     check_methods(names)
-    _check(task, table, data, skip_bad, noise, earlier, tight, keep)
+    _check(task, table, data, skip_bad, noise, earlier, earlier_table, tight, keep)
     with TerminalWatcher() as watcher:
         try:
             if task == "synthetic":
                 grounds, facts = _synthetic(span, 0.006 if noise is None else noise, tight, earlier)
             elif task == "tabular":
-                grounds, facts = _tabular(Path(str(table)), span, tight)
+                grounds, facts = _tabular(Path(str(table)), span, tight, earlier_table)
             else:
-                progress = watcher.preparing
-                grounds, facts = _live(Path(str(table)), str(data), span, skip_bad, progress)
+                options = skip_bad, earlier_table, watcher.preparing
+                grounds, facts = _live(Path(str(table)), str(data), span, *options)
             facts = {**facts, "trials": trials}
             kept = KeptRuns(keep, facts) if keep else None
             found = bench_samplers(
@@ -110,12 +114,15 @@ def _check(
     skip_bad: bool,
     noise: float | None,
     earlier: int,
+    earlier_table: Path | None,
     tight: bool,
     keep: Path | None,
 ) -> None:
     """Check that options belong to the task."""
-    if task == "synthetic" and (table or data):
-        raise click.UsageError("--table and --data belong to --task tabular and live")
+    if task == "synthetic" and (table or data or earlier_table):
+        raise click.UsageError(
+            "--table, --data and --earlier-table belong to --task tabular and live"
+        )
     if task != "synthetic" and (table is None or noise is not None or earlier):
         raise click.UsageError(f"--task {task} needs --table, and has no --noise or --earlier")
     if (task == "live") != (data is not None) or (task == "live" and tight):
@@ -128,21 +135,48 @@ def _check(
         )
 
 
-def _tabular(file: Path, seeds: range, tight: bool) -> "Arena":
+def _tabular(file: Path, seeds: range, tight: bool, earlier: Path | None) -> "Arena":
     from dataclasses import asdict
 
     from nas.bench.table_world import PredictedWorld
     from nas.bench.tabular import tabular_grounds
-    from nas.bench.trained_table import read_table
+    from nas.trained_table import read_table
 
     plan, entries = read_table(file)
     world = PredictedWorld(plan, entries)
     facts = {"name": "tabular", "table": file.name, "trainings": len(entries), "tight": tight}
     limit = world.tight() if tight else float(plan.most_params)
-    return tabular_grounds(world, seeds, limit), {**facts, "quality": asdict(world.quality())}
+    grounds = tabular_grounds(world, seeds, limit, _earlier(earlier, plan))
+    return grounds, {**facts, **_named(earlier), "quality": asdict(world.quality())}
 
 
-def _live(file: Path, data: str, seeds: range, skip_bad: bool, progress: "Progress") -> "Arena":
+def _named(earlier: Path | None) -> Mapping[str, str]:
+    return {"earlier": earlier.name} if earlier else {}
+
+
+def _earlier(file: Path | None, plan: "Plan") -> Sequence["Entry"]:
+    """Return the trainings of another table of the space, none where there is no other table."""
+    from nas.trained_table import read_table
+
+    if file is None:
+        return ()
+    earlier, entries = read_table(file)
+    if earlier.space != plan.space or earlier.fingerprint == plan.fingerprint:
+        raise click.UsageError(
+            f"--earlier-table must be of space {plan.space!r} and of other data than "
+            f"{plan.data!r}, {file} is of {earlier.space!r} and {earlier.data!r}"
+        )
+    return entries
+
+
+def _live(
+    file: Path,
+    data: str,
+    seeds: range,
+    skip_bad: bool,
+    earlier: Path | None,
+    progress: "Progress",
+) -> "Arena":
     import torch
 
     from nas.bench.live_world import LiveWorld
@@ -153,8 +187,10 @@ def _live(file: Path, data: str, seeds: range, skip_bad: bool, progress: "Progre
     plan, prepared = open_plan(file, data, progress, skip_bad=skip_bad)
     device = torch.device(find_device("auto"))
     world = LiveWorld(file, plan, prepared, device, progress)
-    facts = {"name": "live", "table": file.name, "data": plan.data, "tight": False}
-    return tabular_grounds(world, seeds, float(plan.most_params)), facts
+    facts: dict[str, Any] = {"name": "live", "table": file.name, "data": plan.data}
+    facts |= {"tight": False, **_named(earlier)}
+    limit = float(plan.most_params)
+    return tabular_grounds(world, seeds, limit, _earlier(earlier, plan)), facts
 
 
 @click.command("studies")

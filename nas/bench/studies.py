@@ -18,7 +18,6 @@ from optuna.trial import FrozenTrial
 
 from nas.bench.judge import Replay, compared
 from nas.bench.live_world import LiveWorld
-from nas.bench.trained_table import Plan, read_table
 from nas.evaluation import Evaluation
 from nas.fidelity.early_stop import RESUMES, RUNGS
 from nas.folder import Progress
@@ -27,6 +26,7 @@ from nas.pareto import Floats, front_mask, hypervolume, volume_gains
 from nas.recipes import find_recipe
 from nas.sampler.history import point_of
 from nas.settings import Study
+from nas.trained_table import Plan, read_table
 from primitives.core.errors import InvalidInput
 
 

@@ -20,13 +20,13 @@ import torch
 
 import search_spaces
 from nas.bench.table_training import Job, train_entry
-from nas.bench.trained_table import Entry, Plan, add_entry, begin_table
 from nas.cost_table import CostTable
 from nas.data import Data, Prepared, open_data
 from nas.folder import Progress
 from nas.pareto import front_mask
 from nas.processes import process_pool
 from nas.task import TrainingFailed
+from nas.trained_table import Entry, Plan, add_entry, begin_table, by_network
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point, Space
 
@@ -151,13 +151,10 @@ def _draw(
 
 def _front(entries: Sequence[Entry]) -> list[Point]:
     """Return the points on the front of mean Dice and parameters."""
-    dice: dict[int, list[float]] = {}
-    for entry in entries:
-        dice.setdefault(entry.net, []).append(entry.dice)
-    nets = list({entry.net: entry for entry in entries}.values())
-    values = np.array([[mean(dice[entry.net]), entry.params] for entry in nets])
+    nets = by_network(entries)
+    values = np.array([[mean(entry.dice for entry in net), net[0].params] for net in nets])
     mask = front_mask(values, ["maximize", "minimize"])
-    return [entry.point for entry, on in zip(nets, mask, strict=True) if on]
+    return [net[0].point for net, on in zip(nets, mask, strict=True) if on]
 
 
 _shared: tuple[Prepared, Plan, Data] | None = None  # of a worker

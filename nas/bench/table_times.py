@@ -14,12 +14,12 @@ import torch
 from scipy.stats import spearmanr
 
 import search_spaces
-from nas.bench.trained_table import Entry, read_table
 from nas.evaluation import Latency
 from nas.folder import Progress
 from nas.json_lines import add_line, begin_lines
 from nas.latency.measure import describe_rig, measure_latency, placed
 from nas.slot import DeviceSlot
+from nas.trained_table import Entry, read_table
 from search_spaces.core.network import build
 
 VERSION = 1

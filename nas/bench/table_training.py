@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import search_spaces
-from nas.bench.trained_table import Entry, Plan, read_table
 from nas.cost_table import CostTable
 from nas.data import Data, DataSpec, Prepared, prepare
 from nas.fitting import check_size
@@ -13,6 +12,7 @@ from nas.recipes import find_recipe
 from nas.settings import training_seed
 from nas.slot import DeviceSlot
 from nas.train import Training
+from nas.trained_table import Entry, Plan, read_table
 from primitives.core.errors import InvalidInput
 from search_spaces.core.arch import Arch
 from search_spaces.core.space import Point, Space

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.random import Generator
 
 from nas.bench.networks import Networks
-from nas.bench.trained_table import Entry, Plan
 from nas.bench.world import scores_of
 from nas.pareto import Floats, front_mask, hypervolume
 from nas.sampler.cost_book import CostBook
 from nas.sampler.genes import Codes, is_ordered
 from nas.sampler.pool import Pool
+from nas.trained_table import Entry, Plan, by_network
 from primitives.core.errors import InvalidInput
 from search_spaces.core.space import Point
 
@@ -66,16 +66,14 @@ class PredictedWorld:
 
     def __init__(self, plan: Plan, entries: Sequence[Entry]) -> None:
         self.plan = plan
-        self._entries: dict[int, list[Entry]] = {}
-        for entry in entries:
-            self._entries.setdefault(entry.net, []).append(entry)
+        self._entries = by_network(entries)
         if len(self._entries) < _FEWEST:
             raise InvalidInput(
                 f"a table must hold at least {_FEWEST} networks, got {len(self._entries)}; "
                 "extend it with nas bench table --nets"
             )
         self.nets = Networks(plan.space, plan.channels, plan.size)
-        for trainings in self._entries.values():
+        for trainings in self._entries:
             self.nets.space.validate(trainings[0].point)  # the space may have changed since
         self._scores: dict[str, Floats] = {}
         self._seconds: dict[str, float] = {}
@@ -125,7 +123,7 @@ class PredictedWorld:
     def _luck(self) -> tuple[Floats, Floats]:
         """Return mean Dice and deviation of each training of networks that have several."""
         means, rests = [], []
-        for trainings in self._entries.values():
+        for trainings in self._entries:
             if len(trainings) > 1:
                 found = np.array([scores_of(entry, self.plan.rungs) for entry in trainings])
                 unbiased = np.sqrt(len(found) / (len(found) - 1))
@@ -138,11 +136,11 @@ class PredictedWorld:
     @cached_property
     def _data(self) -> tuple[Codes, Floats, Floats]:
         """Return codes, log-costs and mean scores of the networks."""
-        firsts = [trainings[0] for trainings in self._entries.values()]
+        firsts = [trainings[0] for trainings in self._entries]
         codes = self.nets.genes.encode([entry.point for entry in firsts])
         costs = np.log([[entry.params, entry.macs] for entry in firsts])
         rungs = self.plan.rungs
-        means = [np.mean([scores_of(e, rungs) for e in t], axis=0) for t in self._entries.values()]
+        means = [np.mean([scores_of(e, rungs) for e in t], axis=0) for t in self._entries]
         return codes, costs, np.array(means)
 
     @cached_property
@@ -154,7 +152,7 @@ class PredictedWorld:
     def _durations(self) -> Any:
         """Return the trees of log-seconds."""
         codes, costs, _ = self._data
-        logs = [np.mean(np.log([e.seconds for e in t])) for t in self._entries.values()]
+        logs = [np.mean(np.log([e.seconds for e in t])) for t in self._entries]
         return _forest().fit(self._features(codes, costs), logs)
 
     def _predict(self, codes: Codes, costs: Floats) -> Floats:
@@ -183,7 +181,7 @@ class PredictedWorld:
         dice = scores[:, 0]
         found = cross_val_predict(_forest(), self._features(codes, costs), scores, cv=folds)[:, 0]
         pairs = np.array([
-            [t[0].dice, t[1].dice] for t in self._entries.values() if len(t) > 1
+            [t[0].dice, t[1].dice] for t in self._entries if len(t) > 1
         ])  # fmt: skip
         return Quality(
             float(spearmanr(found, dice).statistic),
@@ -195,9 +193,7 @@ class PredictedWorld:
     def published(self) -> list[Point]:
         """Return the published networks of the table."""
         return [
-            trainings[0].point
-            for trainings in self._entries.values()
-            if trainings[0].origin == "published"
+            trainings[0].point for trainings in self._entries if trainings[0].origin == "published"
         ]
 
     def tight(self) -> float:

@@ -1,16 +1,20 @@
 """Searches of a space whose trainings share a plan; see `table_world` and `live_world`."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.bench.world import World
+from nas.earlier_results import results_of_table
+from nas.objectives import find_objectives
 from nas.pareto import Floats
 from nas.sampler.genes import Codes, Conditions, is_ordered
 from nas.sampler.history import Results
 from nas.sampler.problem import Goal, Point, Problem
+from nas.trained_table import Entry
 
 
 class Tabular:
@@ -125,6 +129,11 @@ class Tabular:
     def _trained(self, point: Point, number: int) -> Floats:
         return self.world.training(self._codes(point), self.seed, number)
 
+    def earlier(self, entries: Sequence[Entry]) -> Results:
+        """Return the networks of another table of the space as results of an earlier search."""
+        found = results_of_table(entries, find_objectives(["dice", "params"]))
+        return replace(found, points=[self.coded(point) for point in found.points])
+
     def losses(self, points: Sequence[Point]) -> Floats:
         """See `Ground`."""
         codes = np.array([self._codes(point) for point in points], dtype=np.intp)
@@ -133,14 +142,16 @@ class Tabular:
 
 
 def tabular_grounds(
-    world: World, seeds: Sequence[int], limit: float
+    world: World, seeds: Sequence[int], limit: float, earlier: Sequence[Entry] = ()
 ) -> Iterator[tuple[Tabular, Results | None]]:
-    """Yield what each seed searches, and that there is no earlier search.
+    """Yield what each seed searches, and results of an earlier search if there was one.
 
     Args:
         world: that all search.
         seeds: of luck and of the searches.
         limit: the most parameters.
+        earlier: another table of the space, on other data.
     """
     for seed in seeds:
-        yield Tabular(world, seed, limit), None
+        ground = Tabular(world, seed, limit)
+        yield ground, ground.earlier(earlier) if earlier else None

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from nas.bench.networks import Networks
-from nas.bench.trained_table import Entry, Plan
 from nas.pareto import Floats
 from nas.sampler.genes import Codes
+from nas.trained_table import Entry, Plan
 from search_spaces.core.space import Point
 
 

@@ -8,9 +8,11 @@ from nas import space
 from nas.costs import measure_costs
 from nas.objectives import parse_limit
 from nas.plan import DEFAULTS, find_device, make_plan, read_file
+from nas.trained_table import begin_table
 from primitives.core.errors import InvalidInput
 from tests.commands import write_images
 from tests.nas.niftis import write_nifti, write_volumes
+from tests.nas.test_trained_table import PLAN
 
 CHOICE = {"space": "ultralight", "objectives": ("dice", "latency"), "device": "cpu", "epochs": 3}
 
@@ -116,6 +118,15 @@ def test_volumes_are_never_resized(tmp_path):
     folder = write_volumes(tmp_path / "set", 2)
     with pytest.raises(InvalidInput, match="fit must be 'crop' for volumes, got 'resize'"):
         plan(**VOLUMES, data=str(folder), fit="resize")
+
+
+def test_a_table_to_learn_from_is_kept_by_its_whole_path(tmp_path, monkeypatch):
+    begin_table(tmp_path / "table.jsonl", PLAN)
+    monkeypatch.chdir(tmp_path)
+    assert plan(warm_start="table.jsonl").study.warm_start == str(tmp_path / "table.jsonl")
+    begin_table(tmp_path / "other.jsonl", replace(PLAN, space="unet"))
+    with pytest.raises(InvalidInput, match=r"trainings of space 'ultralight', got .* 'unet'"):
+        plan(warm_start="other.jsonl")
 
 
 def test_auto_takes_a_device_that_is_there():

@@ -10,9 +10,9 @@ import torch
 import search_spaces
 from nas.bench.live_world import LiveWorld
 from nas.bench.table_training import make_plan, prepare_beside
-from nas.bench.trained_table import begin_table, read_table
 from nas.losses import LOSSES
 from nas.prepared import Prepared
+from nas.trained_table import begin_table, read_table
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench.trained_table import begin_table, read_table
 from nas.handle import open_study
+from nas.trained_table import begin_table, read_table
 from tests.commands import run, run_json
-from tests.nas.bench.test_trained_table import PLAN
+from tests.nas.test_trained_table import PLAN
 
 SEARCH = (
     "search --space ultralight --objective dice,params --constraint params<=0.06M --data phantom "

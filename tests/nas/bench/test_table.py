@@ -13,9 +13,9 @@ import pytest
 
 from nas.bench import table as bench_table
 from nas.bench.table_training import open_plan
-from nas.bench.trained_table import read_table
 from nas.costs import measure_costs
 from nas.task import TrainingFailed
+from nas.trained_table import read_table
 from search_spaces.ultralight import SPACE
 from tests.commands import run, write_images
 

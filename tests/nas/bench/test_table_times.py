@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench.trained_table import add_entry, begin_table
 from nas.costs import measure_costs
+from nas.trained_table import add_entry, begin_table
 from search_spaces.ultralight import SPACE
 from tests.commands import run, run_json
-from tests.nas.bench.test_trained_table import ENTRY, PLAN
+from tests.nas.test_trained_table import ENTRY, PLAN
 
 SMALL = replace(PLAN, size=32)
 

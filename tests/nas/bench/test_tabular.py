@@ -12,13 +12,13 @@ import pytest
 from nas.bench.search import _play
 from nas.bench.table_world import PredictedWorld
 from nas.bench.tabular import Tabular
-from nas.bench.trained_table import Entry, add_entry, begin_table
 from nas.costs import measure_costs
 from nas.sampler.known_cost import KnownCostSampler
+from nas.trained_table import Entry, Plan, add_entry, begin_table
 from primitives.core.errors import InvalidInput
 from search_spaces.ultralight import SPACE
 from tests.commands import run, run_json
-from tests.nas.bench.test_trained_table import PLAN
+from tests.nas.test_trained_table import PLAN
 
 NETS, LUCK = 60, 0.01
 
@@ -139,8 +139,8 @@ def test_known_cost_is_told_the_conditions_and_the_limit(ground: Tabular) -> Non
     assert ground.problem().limits == {"params": 50_000.0}
 
 
-def write(path: Path, count: int) -> Path:
-    begin_table(path, PLAN)
+def write(path: Path, count: int, plan: Plan = PLAN) -> Path:
+    begin_table(path, plan)
     for entry in entries()[:count]:
         add_entry(path, entry)
     return path
@@ -154,19 +154,31 @@ def test_searches_begin_with_the_published_networks(
     assert (done.ended[0].point == ground.first[0]) is begins
 
 
+def test_another_table_is_an_earlier_search(ground: Tabular) -> None:
+    found = ground.earlier(entries()[:40])
+    assert [ground.decoded(point) for point in found.points] == [e.point for e in entries()[:40:2]]
+    true = [merit(entry.params) - 0.5 for entry in entries()[:40:2]]
+    assert found.values[:, 0] == pytest.approx(true)  # means of two seeds, whose luck cancels
+    assert np.isnan(found.values[:, 1]).all()
+    assert set(found.counts) == {2.0}
+
+
 @pytest.mark.slow
 def test_the_command_replays_searches(tmp_path: Path) -> None:
     path = write(tmp_path / "table.jsonl", 2 * NETS)
+    other = write(tmp_path / "other.jsonl", 2 * NETS, replace(PLAN, fingerprint="other"))
     command = f"bench search --task tabular --table {path} --seeds 1 --trials 10 --samplers"
-    found = run_json(f"{command} known-cost,ray-asha,random")
-    assert found["task"]["trainings"] == 2 * NETS
+    options = f"--earlier-table {other}"
+    found = run_json(f"{command} known-cost,ray-asha,random,warm-start,warm-start+model {options}")
+    assert (found["task"]["trainings"], found["task"]["earlier"]) == (2 * NETS, "other.jsonl")
     rows = found["samplers"]
     assert rows["known-cost"]["infeasible"] == rows["known-cost"]["refused"] == 0
     assert rows["random"]["refused"] > 0  # no table tells of what is larger than its networks
     assert rows["known-cost"]["partly"] == 0
     assert all(0 < row["share"]["10"] <= 1.001 for row in rows.values())
     first = [row["curve"][1][0] for row in rows.values()]
-    assert first[0] == first[2]  # all begin with the published networks
+    assert first[0] == first[2] == first[3]  # all begin with the published networks
+    assert rows["warm-start"]["share"]["10"] > rows["known-cost"]["share"]["10"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +187,13 @@ def test_the_command_replays_searches(tmp_path: Path) -> None:
         ("--task tabular", "needs --table"),
         ("--task tabular --table {table} --noise 0.1", "has no --noise"),
         ("--task tabular --table {table}", "must hold at least 20 networks, got 5"),
-        ("--table {table}", "--table and --data belong to --task tabular and live"),
+        ("--table {table}", "--table, --data and --earlier-table belong to --task tabular and"),
+        ("--earlier-table {table}", "--table, --data and --earlier-table belong to --task tab"),
+        (
+            "--task tabular --table {enough} --earlier-table {enough}",
+            "be of space 'ultralight' and of other data than 'cells', ",
+        ),
+        ("--task tabular --table {enough} --samplers warm-start", "or --earlier-table FILE"),
         ("--task live --table {table}", "--data belongs to --task live, which needs it"),
         ("--task tabular --table {table} --skip-bad", "--skip-bad belongs to --task live"),
         ("--task live --table {table} --data phantom", "data must be those of"),
@@ -183,8 +201,9 @@ def test_the_command_replays_searches(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: str, message: str) -> None:
-    table = write(tmp_path / "table.jsonl", 10)
-    refused = run(f"bench search --seeds 1 --trials 5 {options.format(table=table)}")
+    files = {"table": write(tmp_path / "table.jsonl", 10)}
+    files["enough"] = write(tmp_path / "enough.jsonl", 40)
+    refused = run(f"bench search --seeds 1 --trials 5 {options.format(**files)}")
     assert refused.exit_code == 2
     assert message in refused.stderr
 

@@ -1,7 +1,9 @@
 """What a search learns from an earlier one: the line between them, and what it then proposes."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,12 @@ from nas.sampler.history import Results
 from nas.sampler.known_cost import START, KnownCostSampler
 from nas.sampler.surrogate import Inputs, Parameters, Surrogate
 from nas.study import StudyDriver
+from nas.trained_table import add_entry, begin_table
+from primitives.core.errors import InvalidInput
+from search_spaces.ultralight import SPACE
 from tests.nas.sampler.test_known_cost import PROBLEM, dice, make_study, params, run
 from tests.nas.searches import evaluation, train, wanted
+from tests.nas.test_trained_table import ENTRY, PLAN
 
 Opener = Callable[..., StudyDriver]
 
@@ -79,7 +85,9 @@ def test_too_few_earlier_results_or_none_of_the_objective_teach_nothing() -> Non
         assert len(run(make_study(KnownCostSampler(problem, seed=0)), 6)) == 6
 
 
-def test_a_study_hands_the_earlier_trainings_to_its_sampler(driver_of: Opener) -> None:
+def test_a_study_hands_the_earlier_trainings_to_its_sampler(
+    driver_of: Opener, tmp_path: Path
+) -> None:
     first = driver_of(objectives=("iou", "dice", "params"))
     for score in (0.5, 0.6, 0.7):
         train(first, score)
@@ -93,5 +101,28 @@ def test_a_study_hands_the_earlier_trainings_to_its_sampler(driver_of: Opener) -
     assert found is not None
     assert np.isnan(found.values[:, 0]).all()
     assert sorted(found.values[:, 1]) == [0.5, 0.6, 0.7]
+    with pytest.raises(InvalidInput, match=r"gone\.jsonl cannot be read"):
+        driver_of(name="t", sampler="known-cost", warm_start=str(tmp_path / "gone.jsonl"))
     first.record(left, evaluation(left, 0.8), {"worker": 1, "began": 0, "ended": 1})
     assert len(StudyHandle(first.store, "s").front()) >= 1
+
+
+def test_a_study_learns_from_a_table(driver_of: Opener, tmp_path: Path) -> None:
+    table, rng = tmp_path / "table.jsonl", random.Random(0)
+    begin_table(table, PLAN)
+    for net, score in enumerate((0.5, 0.6, 0.7)):
+        point = SPACE.sample(rng)
+        for seed in (0, 1):
+            luck = 0.01 * (2 * seed - 1)
+            add_entry(table, replace(ENTRY, net=net, seed=seed, point=point, dice=score + luck))
+    driver = driver_of(
+        sampler="known-cost", warm_start=str(table), objectives=("params", "dice", "iou")
+    )
+    sampler = driver.optuna_study.sampler
+    assert isinstance(sampler, KnownCostSampler)
+    found = sampler.problem.earlier
+    assert found is not None
+    assert found.values[:, 1] == pytest.approx([0.5, 0.6, 0.7])
+    assert np.isnan(found.values[:, [0, 2]]).all()
+    assert list(found.counts) == [2, 2, 2]
+    assert found.points[-1] == point

@@ -122,5 +122,13 @@ def add_entry(path: Path, entry: Entry) -> None:
     add_line(path, asdict(entry))
 
 
+def by_network(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return the trainings of each network, in order of their first one."""
+    found: dict[int, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.net, []).append(entry)
+    return list(found.values())
+
+
 def _entries(lines: Sequence[Line]) -> list[Entry]:
     return [Entry(**line) for line in lines]

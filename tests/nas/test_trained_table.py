@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench.trained_table import Entry, Plan, add_entry, begin_table, read_table
+from nas.trained_table import Entry, Plan, add_entry, begin_table, read_table
 from primitives.core.errors import InvalidInput
 
 PLAN = Plan(
