@@ -12,7 +12,7 @@ from torch import nn
 
 from nas.costs import count_flops, on_meta
 from search_spaces.core.arch import Arch, BlockSpec
-from search_spaces.core.network import assemble, make
+from search_spaces.core.network import assemble, make_unfilled
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class BlockTable(Generic[T]):
         key = spec, channels, ndim
         if key not in self._blocks:
             with on_meta():
-                self._blocks[key] = make(spec, *channels, ndim=ndim).eval()
+                self._blocks[key] = make_unfilled(spec, *channels, ndim=ndim).eval()
         return self._blocks[key]
 
     def _see(self, block: nn.Module, shapes: tuple[Shape, ...]) -> tuple[T, tuple[Shape, ...]]:

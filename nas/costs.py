@@ -143,7 +143,17 @@ def shapes_only(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
         return torch.empty_like(args[0])
     if func == _aten.native_batch_norm.default:
         return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+    if func in _OF_TWO and (larger := _larger(*args[:2])) is not None:
+        return torch.empty_like(larger)
     return func(*args, **kwargs)
+
+
+def _larger(a: Any, b: Any) -> torch.Tensor | None:
+    """Return the tensor that has the shape and type of both combined, if one of them has."""
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor) or a.dtype != b.dtype:
+        return None
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    return next((one for one in (a, b) if one.shape == shape), None)
 
 
 _aten = torch.ops.aten
@@ -154,6 +164,7 @@ _LIKE_INPUT = {
     _aten.relu.default,
     _aten.sigmoid.default,
 }
+_OF_TWO = {_aten.add.Tensor, _aten.mul.Tensor}
 _FILLS = {
     _aten.fill_.Scalar,
     _aten.normal_.default,

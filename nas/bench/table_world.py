@@ -231,7 +231,7 @@ class PredictedWorld:
         book = CostBook(self.nets.cost, self.nets.genes, dear=True)
         codes = self._data[0]
         for _ in range(_GENERATIONS):
-            costs = book.estimate(codes, rng)
+            costs = book.estimate(codes)
             size = np.maximum(costs[:, 0], np.log(self.fewest))
             values = np.stack([self._predict(codes, costs)[:, 0], size], axis=1)
             values[costs[:, 0] > np.log(limit), 0] = 0.0

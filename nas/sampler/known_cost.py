@@ -43,6 +43,7 @@ _SPREAD = 1000  # random points that the first proposals are chosen from
 _ENOUGH = 50  # of them within the limits
 _ENDS = 0.05, 0.95  # quantiles of their costs that the first proposals lie between
 _SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
+_WORSE = 2.0  # times smaller than the best: an estimated gain that is not scored again
 _CHECKED = 60  # the most whose exact costs are measured for one proposal there
 _MOST_CHECKED = 600  # while none of them is within the limits
 
@@ -81,10 +82,10 @@ class KnownCostSampler(PointSampler):
         """Return a point whose first cost is in the widest gap that ranks seen so far leave."""
         pool = Pool(self.genes.sizes, rng)
         codes = pool.random(_SPREAD)
-        excess = self._excess(self._book.estimate(codes, rng))
+        excess = self._excess(self._book.estimate(codes))
         if (excess <= 0).sum() < _ENOUGH:
-            codes, _ = pool.search(codes[:0], lambda c: -self._excess(self._book.estimate(c, rng)))
-        cost = self._book.estimate(codes, rng)
+            codes, _ = pool.search(codes[:0], lambda c: -self._excess(self._book.estimate(c)))
+        cost = self._book.estimate(codes)
         within = self._excess(cost) <= 0
         if within.any():
             codes, cost = codes[within], cost[within]
@@ -120,7 +121,7 @@ class KnownCostSampler(PointSampler):
         pool = Pool(self.genes.sizes, rng)
 
         def score(codes: Codes) -> Floats:
-            cost = self._book.estimate(codes, rng)
+            cost = self._book.estimate(codes)
             gains = worth.gain(codes, cost)
             excess = self._excess(cost)
             return np.where(excess > 0, -1 - excess, gains)
@@ -149,10 +150,11 @@ class KnownCostSampler(PointSampler):
         """
         order = np.argsort(-scores, kind="stable")
         dear, best, best_score, within = self.problem.dear, None, -np.inf, 0
+        least = _WORSE if dear else 1.0
         new = (row for row in order if self.key(self.genes.decode(codes[row])) not in history.known)
         for checked, row in enumerate(islice(new, _MOST_CHECKED if dear else None)):
             enough = within >= _SHORTLIST or (dear and checked >= _CHECKED)
-            if best is not None and (enough or best_score >= scores[row]):
+            if best is not None and (enough or best_score >= least * scores[row]):
                 break
             one = codes[row : row + 1]
             cost = self._book.exact(one)

@@ -176,12 +176,21 @@ def make(spec: BlockSpec, *channels: int, ndim: int = 2) -> nn.Module:
     Raises:
         InvalidInput: the block refuses its channels, its knobs or the dimension.
     """
+    module = make_unfilled(spec, *channels, ndim=ndim)
+    INITS[find_block(spec.name).init](module)
+    return module
+
+
+def make_unfilled(spec: BlockSpec, *channels: int, ndim: int = 2) -> nn.Module:
+    """Make one block with the weights that its modules begin with.
+
+    Raises:
+        InvalidInput: the block refuses its channels, its knobs or the dimension.
+    """
     block = find_block(spec.name)
     knobs: dict[str, Any] = dict(spec.knobs)
     if ndim not in block.ndims:
         raise InvalidInput(f"block {spec.name!r} works in {block.ndims[0]}D alone, got ndim={ndim}")
     if len(block.ndims) > 1:
         knobs["ndim"] = ndim
-    module = block.module(*channels, **knobs)
-    INITS[block.init](module)
-    return module
+    return block.module(*channels, **knobs)
