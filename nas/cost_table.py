@@ -7,6 +7,7 @@ and not counted here.
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -14,12 +15,15 @@ from nas.costs import count_flops, on_meta
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.network import assemble, make_unfilled
 
+_MOST = 4000  # blocks that are kept, about 250 MB
+
 Shape = tuple[int, ...]
 T = TypeVar("T")
+Seen = dict[tuple[Shape, ...], tuple[T, tuple[Shape, ...]]]
 
 
 class BlockTable(Generic[T]):
-    """What archs of any space are made of: every block is made and looked at once.
+    """What archs of any space are made of: a block that is kept is made and looked at once.
 
     Args:
         size: side of the input, pixels or voxels; archs are seen with one image.
@@ -34,7 +38,7 @@ class BlockTable(Generic[T]):
     ) -> None:
         self.size, self._look = size, look
         self._blocks: dict[tuple[BlockSpec, tuple[int, ...], int], nn.Module] = {}
-        self._seen: dict[tuple[nn.Module, tuple[Shape, ...]], tuple[T, tuple[Shape, ...]]] = {}
+        self._seen: WeakKeyDictionary[nn.Module, Seen[T]] = WeakKeyDictionary()
 
     def walk(self, arch: Arch) -> tuple[list[nn.Module], list[T]]:
         """Return the layers of an arch, and what was seen at each step of its forward pass.
@@ -58,12 +62,15 @@ class BlockTable(Generic[T]):
         if key not in self._blocks:
             with on_meta():
                 self._blocks[key] = make_unfilled(spec, *channels, ndim=ndim).eval()
+            if len(self._blocks) > _MOST:  # what was seen of the oldest goes with it
+                del self._blocks[next(iter(self._blocks))]
         return self._blocks[key]
 
     def _see(self, block: nn.Module, shapes: tuple[Shape, ...]) -> tuple[T, tuple[Shape, ...]]:
-        if (block, shapes) not in self._seen:
-            self._seen[block, shapes] = self._look(block, shapes)
-        return self._seen[block, shapes]
+        seen = self._seen.setdefault(block, {})
+        if shapes not in seen:
+            seen[shapes] = self._look(block, shapes)
+        return seen[shapes]
 
 
 class CostTable:
@@ -71,7 +78,7 @@ class CostTable:
 
     def __init__(self, size: int) -> None:
         self._table = BlockTable(size, count_flops)
-        self._params: dict[nn.Module, int] = {}
+        self._params: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
     def costs(self, arch: Arch) -> tuple[int, int]:
         """Return parameters and multiply-adds.

@@ -25,6 +25,16 @@ def test_costs_of_blocks_add_up_to_those_of_the_network(name: str) -> None:
         assert_equal(table, space.arch(changed))
 
 
+def test_a_table_that_forgets_blocks_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.cost_table._MOST", 5)
+    space, rng = search_spaces.load("ultralight"), random.Random(8)
+    table = CostTable(SIZE)
+    for _ in range(3):
+        assert_equal(table, space.arch(space.sample(rng)))
+    blocks = table._table
+    assert len(blocks._blocks) == len(blocks._seen) == 5  # what was seen went with its block
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", search_spaces.names())
 def test_costs_of_all_baselines_add_up(name: str) -> None:

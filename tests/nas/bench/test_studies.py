@@ -10,7 +10,7 @@ from tests.commands import run, run_json
 from tests.nas.test_trained_table import PLAN
 
 SEARCH = (
-    "search --space ultralight --objective dice,params --constraint params<=0.06M --data phantom "
+    "search --space ultralight --objective dice,params --constraint params<=0.1M --data phantom "
     "--size 32 --recipe brief --epochs 9"
 )
 
@@ -18,7 +18,7 @@ SEARCH = (
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "table.jsonl"
-    made = f"bench table {path} --data phantom --size 32 --nets 1 --seeds 1 --most-params 60000"
+    made = f"bench table {path} --data phantom --size 32 --nets 1 --seeds 1 --most-params 100000"
     assert run(made).exit_code == 0
     return path
 
