@@ -146,7 +146,7 @@ class KnownCostSampler(PointSampler):
         """Return the best candidate that is neither known nor beyond a limit, by exact costs.
 
         Where costs were estimated, up to `_SHORTLIST` candidates are scored anew with exact ones,
-        fewer if none of the rest can be expected to do better.
+        fewer if none of the rest is within `_WORSE` of the best by estimates.
         """
         order = np.argsort(-scores, kind="stable")
         dear, best, best_score, within = self.problem.dear, None, -np.inf, 0
