@@ -84,6 +84,30 @@ def scale_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x * weight if bias is None else torch.addcmul(bias.view(weight.shape), x, weight)
 
 
+class StridedPointwise2d(nn.Conv2d):
+    """1x1 convolution of a stride, computed on the positions that the stride meets.
+
+    With a stride and fewer input channels than a vector register holds, oneDNN writes past its
+    buffer when it computes the gradient of the weights of maps stored channels last: wrong
+    gradients, a crash or a training that hangs (its issue 6035; seen with PyTorch 2.14.1 on AVX2).
+
+    Shape: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve; shape as in the class."""
+        rows, columns = self.stride
+        met = x[:, :, ::rows, ::columns]
+        return F.conv2d(met, self.weight, self.bias, groups=self.groups)
+
+
+def avoid_strided_pointwise(net: nn.Module) -> None:
+    """Make every strided 1x1 convolution of a network a `StridedPointwise2d`, in place."""
+    for module in net.modules():
+        if type(module) is nn.Conv2d and module.kernel_size == (1, 1) != module.stride:
+            module.__class__ = StridedPointwise2d
+
+
 def depthwise_conv(
     channels: int, kernel: int, *, bias: bool = True, ndim: int = 2
 ) -> nn.Conv2d | nn.Conv3d:

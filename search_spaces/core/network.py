@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from primitives.core.contract import find_block
 from primitives.core.errors import InvalidInput
 from primitives.core.init import INITS
+from primitives.core.layers import avoid_strided_pointwise
 from search_spaces.core.arch import Arch, BlockSpec, Stage
 from search_spaces.core.layouts import LAYOUTS
 
@@ -56,6 +57,7 @@ class Network(nn.Module):
         layers, self.steps = assemble(arch)
         for layer, module in layers.items():
             self.add_module(layer, module)
+        avoid_strided_pointwise(self)
         self._unused = tuple(_unused_after(self.steps))
 
     def forward(self, x: Tensor) -> Tensor:

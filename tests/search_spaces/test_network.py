@@ -12,6 +12,7 @@ from primitives.core.errors import InvalidInput
 from search_spaces import load
 from search_spaces.core.arch import Arch, BlockSpec, Stage
 from search_spaces.core.network import build
+from search_spaces.nets.classic import resnet_unet_plus_plus
 from search_spaces.nets.ultralight import ultralight
 
 
@@ -105,3 +106,23 @@ def test_stage_defaults_are_one_block_without_attention() -> None:
     stage = Stage(BlockSpec.of("mkir"), 8)
     assert (stage.depth, stage.attention) == (1, ())
     assert Stage.from_json(stage.to_json()) == stage
+
+
+def test_strided_pointwise_convolutions_have_right_gradients() -> None:
+    """oneDNN's are wrong, or it crashes or hangs, where few channels are stored last."""
+    net = build(resnet_unet_plus_plus(4, depths=(1, 1, 1, 1)))
+    convs = [
+        m for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) != m.stride
+    ]
+    assert [conv.in_channels for conv in convs] == [4, 8, 16]
+    for conv in convs:
+        x = torch.randn(32, conv.in_channels, 32, 32).to(memory_format=torch.channels_last)
+        out = conv(x)
+        given = torch.randn_like(out)
+        out.backward(given)
+        met = x[:, :, ::2, ::2].double()
+        weight = conv.weight.double()[..., 0, 0]
+        assert torch.allclose(out.double(), torch.einsum("oc,nchw->nohw", weight, met), atol=1e-4)
+        expected = torch.einsum("nohw,nchw->oc", given.double(), met)
+        assert conv.weight.grad is not None
+        assert torch.allclose(conv.weight.grad[..., 0, 0].double(), expected, atol=1e-2)
