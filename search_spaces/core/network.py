@@ -57,7 +57,6 @@ class Network(nn.Module):
         layers, self.steps = assemble(arch)
         for layer, module in layers.items():
             self.add_module(layer, module)
-        avoid_strided_pointwise(self)
         self._unused = tuple(_unused_after(self.steps))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,4 +194,6 @@ def make_unfilled(spec: BlockSpec, *channels: int, ndim: int = 2) -> nn.Module:
         raise InvalidInput(f"block {spec.name!r} works in {block.ndims[0]}D alone, got ndim={ndim}")
     if len(block.ndims) > 1:
         knobs["ndim"] = ndim
-    return block.module(*channels, **knobs)
+    module = block.module(*channels, **knobs)
+    avoid_strided_pointwise(module)
+    return module
