@@ -91,8 +91,8 @@ def _replay(done: Trainings, shares: Floats, trials: int) -> Replay:
     clocks = np.array([one.clock for one in done.ended])
     within = clocks <= trials + 1e-9
     then = np.searchsorted(clocks, np.arange(1, trials + 1) + 1e-9, side="right")
-    trained = [t.params for t in done.study.trials if RESUMES not in t.user_attrs]
-    trained = [point for point in trained if ground.knows(point)]
+    begun = [t for t in done.study.trials if t.state != TrialState.WAITING]
+    trained = [t.params for t in begun if RESUMES not in t.user_attrs and ground.knows(t.params)]
     params = np.array([ground.costs(point)[0] for point in trained])
     steps = np.stack([[one.seconds for one in done.ended], shares], axis=1)
     optimism, partly = _claims(done)
