@@ -102,9 +102,11 @@ class StridedPointwise2d(nn.Conv2d):
 
 
 def avoid_strided_pointwise(net: nn.Module) -> None:
-    """Make every strided 1x1 convolution of a network a `StridedPointwise2d`, in place."""
+    """Make every unpadded strided 1x1 convolution a `StridedPointwise2d`, in place."""
     for module in net.modules():
-        if type(module) is nn.Conv2d and module.kernel_size == (1, 1) != module.stride:
+        if type(module) is not nn.Conv2d or module.padding not in ((0, 0), "valid"):
+            continue
+        if module.kernel_size == (1, 1) != module.stride:
             module.__class__ = StridedPointwise2d
 
 
