@@ -18,6 +18,7 @@ from nas.flatten import Origin, flatten
 from nas.portable import read_image, read_weights, segment, write_mask
 from nas.portable3d import read_volume, segment_volume, write_labels
 from primitives.core.contract import Value, find_block
+from primitives.core.layers import StridedPointwise2d, avoid_strided_pointwise
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.layouts import pairs
 from search_spaces.core.network import Step, build
@@ -115,14 +116,19 @@ def source(arch: Arch) -> str:
     with torch.device("meta"):
         net = build(arch)
     blocks = dict.fromkeys(find_block(step.spec.name).module for step in net.steps if step.spec)
-    flat = flatten([*blocks, *_PORTABLE[arch.ndim]], taken=_TAKEN, imports=_IMPORTS)
+    strided = any(isinstance(module, StridedPointwise2d) for module in net.modules())
+    cures = [avoid_strided_pointwise] if strided else []  # as `make_unfilled` does, block by block
+    parts: list[Callable[..., Any]] = [*blocks, *cures, *_PORTABLE[arch.ndim]]
+    flat = flatten(parts, taken=_TAKEN, imports=_IMPORTS)
     facts = {
         **_FACTS[arch.ndim],
         "in_channels": arch.in_channels,
         "classes": arch.classes,
         "multiple": arch.multiple,
     }
-    parts = _layers(net.steps, flat.names, arch.ndim), _steps(net.steps, arch)
+    made = _layers(net.steps, flat.names, arch.ndim)
+    cured = (f"{flat.names[cure]}(self)" for cure in cures)
+    lines = [*made, *cured], _steps(net.steps, arch)
     others = needs(arch)
     header = _HEADER.format(
         needs=f"Needs torch and {_with_versions(others)}.\n" if others else "",
@@ -131,7 +137,7 @@ def source(arch: Arch) -> str:
         key=arch.key,
         **facts,
     )
-    layers, steps = (indent("\n".join(part), " " * 8) for part in parts)
+    layers, steps = (indent("\n".join(part), " " * 8) for part in lines)
     body = _NET.format(layers=layers, steps=steps, **facts)
     imports = "\n".join(flat.imports)
     footer = _FOOTER.format(work=_WORK[arch.ndim], **facts)

@@ -104,6 +104,26 @@ def test_the_text_builds_the_same_network(name: str) -> None:
         torch.testing.assert_close(copy(image(arch)), net(image(arch)), atol=1e-5, rtol=0)
 
 
+def test_training_the_copy_of_strided_pointwise_convolutions_has_the_same_gradients() -> None:
+    mixed = search_spaces.load("mixed")
+    changes = {"skip": "concat-project", "down": "residual-down", "width": 4}
+    arch = mixed.arch({**mixed.baselines["cmunext"].point, **changes}, in_channels=1)
+    net, copy = trained(arch, 1), namespace(arch)["Net"]().eval()
+    copy.load_state_dict(net.state_dict())
+    x = image(arch).to(memory_format=torch.channels_last)
+    for one in (copy, net):
+        one(x).square().mean().backward()
+    found = {name: p.grad for name, p in copy.named_parameters()}
+    strided = [
+        name
+        for name, layer in copy.named_modules()
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) != layer.stride
+    ]
+    assert len(strided) == len(arch.encoder) - 1
+    for name, layer in net.named_parameters():
+        torch.testing.assert_close(found[name], layer.grad, rtol=1e-4, atol=1e-7)
+
+
 def test_a_fresh_interpreter_needs_torch_alone(tmp_path: Path) -> None:
     expected = {}
     for i, arch in enumerate(list(ARCHS.values())[:4]):
