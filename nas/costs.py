@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from nas.dispatch import Operators
+from nas.shapes import shapes_only
 from primitives.core.layers import CHANNEL_SCALE
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
@@ -137,34 +138,7 @@ def _scales(module: nn.Module) -> bool:
     return isinstance(module, tuple(CHANNEL_SCALE.values()))
 
 
-def shapes_only(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call an operator on meta tensors; torch needs a millisecond for each of the commonest few."""
-    if func in _LIKE_INPUT:
-        return torch.empty_like(args[0])
-    if func == _aten.native_batch_norm.default:
-        return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
-    if func in _OF_TWO and (larger := _larger(*args[:2])) is not None:
-        return torch.empty_like(larger)
-    return func(*args, **kwargs)
-
-
-def _larger(a: Any, b: Any) -> torch.Tensor | None:
-    """Return the tensor that has the shape and type of both combined, if one of them has."""
-    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor) or a.dtype != b.dtype:
-        return None
-    shape = torch.broadcast_shapes(a.shape, b.shape)
-    return next((one for one in (a, b) if one.shape == shape), None)
-
-
 _aten = torch.ops.aten
-_LIKE_INPUT = {
-    _aten.gelu.default,
-    _aten.hardswish.default,
-    _aten.hardtanh.default,
-    _aten.relu.default,
-    _aten.sigmoid.default,
-}
-_OF_TWO = {_aten.add.Tensor, _aten.mul.Tensor}
 _FILLS = {
     _aten.fill_.Scalar,
     _aten.normal_.default,

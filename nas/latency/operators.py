@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from nas.cost_table import BlockTable, Shape
-from nas.costs import shapes_only
-from nas.dispatch import Call, Operators
+from nas.dispatch import Call, Operators, run
 from nas.latency.measure import memory_format
+from nas.shapes import shapes_only
 from search_spaces.core.arch import Arch
 
 GROUPS = ("dense", "pointwise", "depthwise", "grouped", "transposed", "product", "view", "map")
@@ -124,7 +124,7 @@ def _on_cpu(block: nn.Module, shapes: Sequence[Shape]) -> list[Operator]:
             for name, tensor in (*block.named_parameters(), *block.named_buffers())
         }
         maps = tuple(map(_empty, shapes))
-        with listed(shapes_only) as found:
+        with listed(run) as found:  # strides matter
             functional_call(block, weights, maps)
     return found
 
