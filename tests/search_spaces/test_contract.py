@@ -18,6 +18,7 @@ from search_spaces import load, names
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 from search_spaces.core.space import Choice, Int, Point, Space
+from tests.points import small_point
 from tests.search_spaces.golden import example, fill
 
 # Stored studies refer to archs by key, so these may never change.
@@ -243,18 +244,13 @@ def test_archs_of_different_keys_compute_different_functions(space: Space) -> No
     few = min(12, len(names))  # takes long
     for name in rng.sample(names, few):
         dimension = space.dimensions[name]
-        point = small(space, rng)
+        point = small_point(space, rng)
         others = [value for value in dimension.values if value != point[name]]
         values = (point[name], rng.choice(others))
         archs = [space.arch({**point, name: v}, classes=3) for v in values]
         if archs[0].key != archs[1].key:
             first, second = (output(arch, space.multiple) for arch in archs)
             assert (first - second).abs().max() > 1e-9 * first.std(), (name, point)
-
-
-def small(space: Space, rng: random.Random) -> Point:
-    """A random point of a network that is quick to fill."""
-    return min((space.sample(rng) for _ in range(9)), key=lambda p: max(space.arch(p).widths))
 
 
 def output(arch: Arch, side: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from primitives.core.init import INITS
 from search_spaces.core.arch import Arch, BlockSpec, Stage
 from search_spaces.core.network import Network, build
 from search_spaces.nets.ultralight import BASE, decode
+from tests.points import small_point
 
 Channels = tuple[int, ...]
 Shapes = Sequence[tuple[int, ...]]
@@ -291,7 +292,7 @@ def test_another_block_in_a_stage_leaves_the_others_as_they_were() -> None:
 def test_networks_of_every_space_inherit_from_their_mutations(name: str) -> None:
     space = search_spaces.load(name)
     rng = random.Random(0)
-    points = [space.sample(rng)]
+    points = [small_point(space, rng)]
     points.append(space.mutate(points[0], rng))
     parent, child, same = (build(space.arch(points[i])) for i in (0, 1, 0))
     assert inherit(same, parent, 3) == 1
