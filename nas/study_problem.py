@@ -31,6 +31,7 @@ def _conditions(space: str) -> Conditions:
 def study_problem(
     space: Space,
     arch_of: Callable[[Point], Arch],
+    stored_costs: Callable[[Arch], Costs | None],
     costs_of: Callable[[Arch], Costs],
     objectives: Sequence[Objective],
     limits: Sequence[Limit],
@@ -45,6 +46,7 @@ def study_problem(
     Args:
         space: its space.
         arch_of: decodes a point for the channels of its data.
+        stored_costs: returns what is known of the costs of an arch without tracing it.
         costs_of: returns the traced costs of an arch, which take a while.
         objectives: of the study.
         limits: of the study.
@@ -69,7 +71,7 @@ def study_problem(
             Goal(None if o.name in measured else o.name, log=o.name == "latency")
             for o in objectives
         ],
-        cost=_cost(arch_of, costs_of, wanted, size, forecast),
+        cost=_cost(arch_of, stored_costs, costs_of, wanted, size, forecast),
         limits={name: bound for name, bound in bounds.items() if name not in measured},
         measured_limits=learned,
         key=key,
@@ -83,6 +85,7 @@ def study_problem(
 
 def _cost(
     arch_of: Callable[[Point], Arch],
+    stored_costs: Callable[[Arch], Costs | None],
     costs_of: Callable[[Arch], Costs],
     wanted: Set[str],
     size: int,
@@ -93,7 +96,8 @@ def _cost(
 
     def cost_of(point: Point) -> Mapping[str, float]:
         arch = arch_of(point)
-        params, macs = table.costs(arch)
+        stored = stored_costs(arch)  # those of the study's trials, when it is continued
+        params, macs = (stored.params, stored.macs) if stored else table.costs(arch)
         exact: dict[str, float] = {"params": params, "macs": macs}
         if "flops" in wanted:
             exact["flops"] = 2 * macs

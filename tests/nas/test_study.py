@@ -281,6 +281,20 @@ def test_a_continued_study_takes_up_where_it_stopped(driver_of: Opener) -> None:
     assert [t.number for t in told(second)] == [0, 1]
 
 
+def test_a_continued_study_knows_what_its_trials_cost(
+    driver_of: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting what hundreds of trials cost takes a minute."""
+    first = driver_of(trials=2)
+    points = [dict(train(first).trial.params) for _ in range(2)]
+    monkeypatch.setattr("nas.cost_table.CostTable.costs", lambda *_: pytest.fail("counted again"))
+    second = driver_of(trials=4)
+    expected = [measure_costs(decode(point), 32) for point in points]
+    found = second._problem.cost(points)
+    assert found["params"].tolist() == [costs.params for costs in expected]
+    assert found["macs"].tolist() == [costs.macs for costs in expected]
+
+
 def test_a_continued_study_does_not_repeat_its_proposals(driver_of: Opener) -> None:
     first = driver_of(trials=20)
     before = [first.optuna_study.ask() for _ in range(6)]
