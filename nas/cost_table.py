@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from nas.costs import count_flops, on_meta
+from nas.costs import count_flops
+from nas.meta import OnMeta
 from search_spaces.core.arch import Arch, BlockSpec
 from search_spaces.core.network import assemble, make_unfilled
 
@@ -60,7 +61,7 @@ class BlockTable(Generic[T]):
     def _block(self, spec: BlockSpec, *channels: int, ndim: int) -> nn.Module:
         key = spec, channels, ndim
         if key not in self._blocks:
-            with on_meta():
+            with OnMeta():
                 self._blocks[key] = make_unfilled(spec, *channels, ndim=ndim).eval()
             if len(self._blocks) > _MOST:  # what was seen of the oldest goes with it
                 del self._blocks[next(iter(self._blocks))]

@@ -1,8 +1,7 @@
 """Parameters, multiply-adds and peak activations from one traced forward pass, not computed."""
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from nas.dispatch import Operators
+from nas.meta import OnMeta
 from nas.shapes import shapes_only
 from primitives.core.layers import CHANNEL_SCALE
 from search_spaces.core.arch import Arch
@@ -35,23 +35,13 @@ class Costs:
     memory_mib: float
 
 
-@contextmanager
-def on_meta() -> Iterator[None]:
-    """Make what is made inside without memory, and do not draw its initial values.
-
-    For a tensor without memory torch spends half of the time of making a network on the latter.
-    """
-    with torch.device("meta"), Operators(_unfilled):
-        yield
-
-
 def measure_costs(arch: Arch, size: int) -> Costs:
     """Return the costs of an arch for one image of `size` x `size` pixels.
 
     Raises:
         InvalidInput: a block refuses its channels, or size is no multiple of `arch.multiple`.
     """
-    with on_meta():
+    with OnMeta():
         net = build(arch).eval()
     return trace(net, (1, arch.in_channels, *[size] * arch.ndim))
 
@@ -88,11 +78,6 @@ def _traced(net: nn.Module, *shapes: Sequence[int]) -> tuple["_Trace", Any]:
             for hook in hooks:
                 hook.remove()
     return traced, out
-
-
-def _unfilled(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Leave out what fills a tensor in place."""
-    return args[0] if func in _FILLS else func(*args, **kwargs)
 
 
 class _Trace:
@@ -136,12 +121,3 @@ class _Trace:
 
 def _scales(module: nn.Module) -> bool:
     return isinstance(module, tuple(CHANNEL_SCALE.values()))
-
-
-_aten = torch.ops.aten
-_FILLS = {
-    _aten.fill_.Scalar,
-    _aten.normal_.default,
-    _aten.uniform_.default,
-    _aten.zero_.default,
-}

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 Labels = NDArray[np.int64]  # 0: no channel of any layer
 
@@ -46,6 +47,7 @@ _MOVES = frozenset({
 _JOINS = frozenset({"__add__", "__iadd__", "__mul__", "__radd__", "__rmul__", "add", "mul"})
 _REDUCTIONS = frozenset({"amax", "mean"})
 _PRODUCTS = frozenset({"__matmul__", "__rmatmul__", "matmul"})
+_CONVOLVES = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,9 @@ class _Labelled(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name, kwargs = func.__name__, kwargs or {}
-        result = func(*args, **kwargs)
+        if name == "scaled_dot_product_attention":  # its scores take gigabytes for volumes
+            return args[2].expand(*args[0].shape[:-1], args[2].shape[-1])
+        result = _shaped(func, args, kwargs) if name in _CONVOLVES else func(*args, **kwargs)
         labelled = isinstance(result, Tensor) and result.dtype == torch.float64
         tensors = [a for a in args if isinstance(a, Tensor)]
         if name in _MOVES or not labelled or not tensors:  # indices are computed as they are
@@ -234,8 +238,6 @@ class _Labelled(TorchFunctionMode):
             return self._joined(*torch.broadcast_tensors(*tensors))
         if name in _REDUCTIONS:
             return _reduced(*args, **kwargs)
-        if name == "scaled_dot_product_attention":
-            return args[2].expand(result.shape)
         if name in _PRODUCTS:
             tensors.sort(key=lambda t: t.shape != result.shape)
         if name == "interpolate":
@@ -257,6 +259,12 @@ class _Labelled(TorchFunctionMode):
                 self.found.unite(one, two)
             return torch.where(a > 0, a, b)
         return a if len(a.unique()) >= len(b.unique()) else b
+
+
+def _shaped(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Return zeros in the shape of a result, which for volumes may take gigabytes to compute."""
+    args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+    return torch.zeros(func(*args, **kwargs).shape, dtype=torch.float64)
 
 
 def _reduced(x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:

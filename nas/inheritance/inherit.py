@@ -69,10 +69,11 @@ def _decoders(net: Network) -> int:
 
 
 def _traced(net: Network, in_channels: int) -> Channels:
-    side = 2 * net.multiple  # instance norms need more than one pixel at the bottom
+    # Instance norms need more than one pixel at the bottom; no more, for attention's sake.
+    sides = [2 * net.multiple, *[net.multiple] * (net.ndim - 1)]
     steps = [step for step in net.steps if step.spec]
     opaque = [s.layer for s in steps if s.spec and find_block(s.spec.name).role == "encoder"]
-    return trace(net, [(1, in_channels, *[side] * net.ndim)], opaque)
+    return trace(net, [(1, in_channels, *sides)], opaque)
 
 
 def transfer(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 
-from nas.costs import on_meta
+from nas.meta import OnMeta
 from search_spaces.core.arch import Arch
 from search_spaces.core.network import build
 
@@ -42,7 +42,7 @@ def overlap(child: Arch, parent: Arch) -> float:
 @lru_cache(maxsize=1024)
 def _shapes(arch: Arch) -> Shapes:
     """Return the shapes of a network's parameters; decoder stages are counted from the top."""
-    with on_meta():
+    with OnMeta():
         net = build(arch)
     count = len(arch.decoder)
 
