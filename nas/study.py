@@ -213,7 +213,7 @@ class StudyDriver:
         return study_problem(
             self.space,
             self._of,
-            self._stored_costs,
+            lambda arch: self.store.costs(arch.key, self.study.size),
             self._costs,
             objectives,
             self.limits,
@@ -291,11 +291,8 @@ class StudyDriver:
             counts = self.ancestors.counts(trial, evaluation) and counts
         self.ledger.trained(trial, evaluation, "complete" if own else "reused", counts=counts)
 
-    def _stored_costs(self, arch: Arch) -> Costs | None:
-        return self.store.costs(arch.key, self.study.size)
-
     def _costs(self, arch: Arch) -> Costs:
-        costs = self._stored_costs(arch)
+        costs = self.store.costs(arch.key, self.study.size)
         if costs is None:
             costs = measure_costs(arch, self.study.size)
             self.store.add_costs(arch.key, self.study.size, costs)
