@@ -178,7 +178,7 @@ def test_the_command_replays_searches(tmp_path: Path) -> None:
     assert all(0 < row["curve"][1][-1] <= 1.001 for row in rows.values())
     first = [row["curve"][1][0] for row in rows.values()]
     assert first[0] == first[2] == first[3]  # all begin with the published networks
-    assert rows["warm-start"]["curve"] != rows["known-cost"]["curve"]  # it knows what is good
+    assert rows["warm-start"]["curve"] != rows["known-cost"]["curve"]  # it proposes others
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import search_spaces
+from nas.dispatch import Operators
 from nas.inheritance.channels import trace
 from nas.inheritance.inherit import Places, inherit, pair, transfer
 from primitives.core.contract import Block, Value, load_blocks
@@ -277,6 +278,22 @@ def test_columns_of_joined_maps_move_with_their_map(block: str) -> None:
     with torch.no_grad():
         old, new = parent.eval()(x), child.eval()(x)
     assert (new - old).abs().max() < 1e-5 * old.std()
+
+
+def test_labelling_channels_convolves_nothing() -> None:
+    """In double precision a small network of volumes took 21 GB."""
+    devices = []
+
+    def note(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+        if func == torch.ops.aten.convolution.default:
+            devices.append(args[0].device.type)
+        return func(*args, **kwargs)
+
+    net = nn.Sequential(nn.Conv3d(2, 3, 3), nn.ConvTranspose3d(3, 2, 2, 2))
+    with Operators(note):
+        found = trace(net, [(1, 2, 6, 6, 6)])
+    assert devices == ["meta", "meta"]
+    assert len(found.outputs[0]) == 2
 
 
 def test_another_block_in_a_stage_leaves_the_others_as_they_were() -> None:
