@@ -9,7 +9,7 @@ from nas.meta import OnMeta
 from search_spaces.core.network import build
 
 
-@pytest.mark.parametrize("name", ["ultralight", "lgms", "uconvnext", "lgms3d"])
+@pytest.mark.parametrize("name", search_spaces.names())
 def test_networks_have_the_shapes_of_real_ones_and_draw_nothing(name: str) -> None:
     space = search_spaces.load(name)
     _, baseline = next(iter(space.seeds()))
