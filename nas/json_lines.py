@@ -61,8 +61,8 @@ def begin_lines(path: Path, head: Mapping[str, Any], command: str) -> list[Line]
             return []
         theirs, lines = read_lines(path, head["version"], command)
         if theirs != ours:
-            changed = [f"{k}={theirs.get(k)!r}, got {k}={v!r}" for k, v in ours.items()
-                       if theirs.get(k) != v]  # fmt: skip
+            changed = [f"{k}={theirs.get(k)!r}, got {k}={ours.get(k)!r}" for k in theirs | ours
+                       if theirs.get(k) != ours.get(k)]  # fmt: skip
             raise InvalidInput(f"{path} was made with {'; '.join(changed)}; name another file")
         whole = path.read_bytes()
         if not whole.endswith(b"\n"):

@@ -31,6 +31,7 @@ class Plan:
         epochs: of a training.
         steps: of a training.
         rungs: epochs after which the settled validation loss is kept.
+        most_macs: the most multiply-adds for one image; None: any number.
     """
 
     space: str
@@ -45,6 +46,15 @@ class Plan:
     steps: int
     rungs: tuple[int, ...]
     version: int = VERSION
+    most_macs: int | None = None
+
+    def allows(self, params: float, macs: float) -> bool:
+        """Whether a network of such costs may be in the table."""
+        return params <= self.most_params and (self.most_macs is None or macs <= self.most_macs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form; a limit that is not set is absent."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -108,7 +118,7 @@ def begin_table(path: Path, plan: Plan) -> list[Entry]:
         OSError: it cannot be written.
     """
     try:
-        return _entries(begin_lines(path, asdict(plan), _COMMAND))
+        return _entries(begin_lines(path, plan.to_json(), _COMMAND))
     except TypeError:
         raise not_of(path, _COMMAND) from None
 

@@ -99,6 +99,8 @@ def inherit(size: int, epochs: int, seed: int, folder: Path, as_json: bool) -> N
     show_default=True,
     help="Of a network.",
 )
+@click.option("--most-macs", type=click.IntRange(1), show_default="no limit",
+              help="Of a network, for one image.")  # fmt: skip
 @click.option("--skip-bad", is_flag=True, help="Leave bad files out.")
 @click.option("--epochs", type=click.IntRange(9), default=9, show_default=True,
               help="Of a training; a multiple of 9.")  # fmt: skip
@@ -114,6 +116,7 @@ def table(
     data: str,
     size: int,
     most_params: int,
+    most_macs: int | None,
     skip_bad: bool,
     epochs: int,
     nets: int,
@@ -137,7 +140,7 @@ def table(
     with TerminalWatcher() as watcher:
         prepared = prepare_beside(file, data, size, watcher.preparing, skip_bad=skip_bad)
         name = Path(data).resolve().name
-        plan = make_plan(search_spaces.load(space), name, prepared, most_params, epochs)
+        plan = make_plan(search_spaces.load(space), name, prepared, most_params, epochs, most_macs)
         entries = build_table(
             file,
             plan,

@@ -73,7 +73,7 @@ class Trainings:
     """
 
     def __init__(self, study: optuna.Study, ground: Ground, rule: str, problem: Problem) -> None:
-        self.study, self.ground = study, ground
+        self.study, self.ground, self._limits = study, ground, problem.limits
         self._rungs = rung_epochs(rule, EPOCHS)
         objectives = find_objectives(["dice", "params"])
         gains = CurveGain(study, problem) if rule == "model" else None
@@ -114,13 +114,14 @@ class Trainings:
         number = trial.user_attrs.get(RESUMES, trial.number)
         number = self._numbers[trial.number] = self._numbers.get(number, number)
         params, macs = ground.costs(point)
-        if ground.limit is not None:
-            trial.set_constraint("params", params / ground.limit - 1)
+        costs = {"params": params, "macs": macs}
+        for name, bound in self._limits.items():
+            trial.set_constraint(name, costs[name] / bound - 1)
         if not ground.knows(point):
             self.refused += 1
             self.study.tell(trial, state=TrialState.PRUNED)
             return
-        trial.set_user_attr("costs", json.dumps({"params": params, "macs": macs, "memory_mib": 1}))
+        trial.set_user_attr("costs", json.dumps({**costs, "memory_mib": 1}))
         rungs = self._early_stop.ahead(trial)
         epoch = max((e for e in self._rungs if e not in rungs), default=0)
         for rung in rungs:

@@ -17,7 +17,6 @@ class Ground(Protocol):
     Attributes:
         seed: of what is random in it, and of the methods that search it.
         space: name -> distribution of each dimension.
-        limit: the most parameters that a design may have; None: any number.
         first: points that every search begins with.
         best: the largest hypervolume that is known.
     """
@@ -26,8 +25,6 @@ class Ground(Protocol):
     def seed(self) -> int: ...  # noqa: D102
     @property
     def space(self) -> Mapping[str, BaseDistribution]: ...  # noqa: D102
-    @property
-    def limit(self) -> float | None: ...  # noqa: D102
     @property
     def first(self) -> Sequence[Point]: ...  # noqa: D102
     @property
@@ -60,7 +57,7 @@ class Ground(Protocol):
     def losses(self, points: Sequence[Point]) -> Floats:
         """Return true losses: columns of Dice and log-parameters whose worst value is 0.
 
-        Designs that are beyond the limit are worse than 0 in the second.
+        Designs that are beyond the limit on parameters are worse than 0 in the second.
 
         Shape: n -> (n, 2)
         """

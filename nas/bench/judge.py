@@ -4,6 +4,7 @@ Only what was trained in full counts. The score is noise-free, or a training tha
 saw; claims are what its own trainings told it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -93,20 +94,26 @@ def _replay(done: Trainings, shares: Floats, trials: int) -> Replay:
     then = np.searchsorted(clocks, np.arange(1, trials + 1) + 1e-9, side="right")
     begun = [t for t in done.study.trials if t.state != TrialState.WAITING]
     trained = [t.params for t in begun if RESUMES not in t.user_attrs and ground.knows(t.params)]
-    params = np.array([ground.costs(point)[0] for point in trained])
+    limits = ground.problem().limits
     steps = np.stack([[one.seconds for one in done.ended], shares], axis=1)
     optimism, partly = _claims(done)
     return Replay(
         shares=np.append(0.0, shares)[then],
         steps=steps[within],
         seconds=done.seconds,
-        infeasible=int((params > ground.limit * (1 + 1e-12)).sum()) if ground.limit else 0,
+        infeasible=sum(_exceeds(ground.costs(point), limits) for point in trained),
         repeats=len(trained) - len({ground.key(point) for point in trained}),
         thought=done.thought / len(trained),
         refused=done.refused,
         optimism=optimism,
         partly=partly,
     )
+
+
+def _exceeds(costs: tuple[float, float], limits: Mapping[str, float]) -> bool:
+    """Whether parameters or multiply-adds are beyond their limit, if there is one."""
+    bounds = limits.get("params", math.inf), limits.get("macs", math.inf)
+    return any(cost > bound * (1 + 1e-12) for cost, bound in zip(costs, bounds, strict=True))
 
 
 def _claims(done: Trainings) -> tuple[float, float]:

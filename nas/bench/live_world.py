@@ -53,7 +53,8 @@ class LiveWorld:
         if not self.published():
             raise InvalidInput(
                 f"a live search begins with a published network, {plan.space} has none of at most "
-                f"{plan.most_params} parameters; make a table with larger --most-params"
+                f"{plan.most_params} parameters; make a table with larger --most-params and "
+                "--most-macs"
             )
         self._path, self._prepared, self._progress = path, prepared, progress
         self._data = open_data(prepared, device)
@@ -109,8 +110,8 @@ class LiveWorld:
     def published(self) -> list[Point]:
         """Return the published networks within the plan's limit; see `World`."""
         points = [baseline.point for _, baseline in self.nets.space.seeds()]
-        params = self.nets.cost(points)["params"]
-        return [p for p, size in zip(points, params, strict=True) if size <= self.plan.most_params]
+        costs = zip(*self.nets.cost(points).values(), strict=True)
+        return [p for p, cost in zip(points, costs, strict=True) if self.plan.allows(*cost)]
 
     def best(self, limit: float) -> float:
         """Return the hypervolume of the mean Dice of all that was trained; see `World`."""

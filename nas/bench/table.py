@@ -96,7 +96,7 @@ def _jobs(plan: Plan, entries: Sequence[Entry], nets: int, seeds: int) -> Iterat
     published = [
         point
         for point in (baseline.point for _, baseline in space.seeds())
-        if table.costs(space.arch(point, *plan.channels))[0] <= plan.most_params
+        if plan.allows(*table.costs(space.arch(point, *plan.channels)))
     ]
     for net in range(nets):
         if net in first:
@@ -134,8 +134,8 @@ def _draw(
         else:
             point = space.sample(rng)
         arch = space.arch(point, *plan.channels)
-        params = table.costs(arch)[0]
-        if params <= plan.most_params and arch.key not in known:
+        params, macs = table.costs(arch)
+        if plan.allows(params, macs) and arch.key not in known:
             if parents:
                 return "mutated", point
             found.append((abs(math.log(params) - wanted), drawn, point))
@@ -143,8 +143,9 @@ def _draw(
             break
         if drawn > _TRIES:
             raise InvalidInput(
-                f"most-params must leave networks of {plan.space!r} that the table does not hold, "
-                f"got {plan.most_params} and none in {_TRIES} draws; raise it or lower --nets"
+                f"most-params and most-macs must leave networks of {plan.space!r} that the table "
+                f"does not hold, got {plan.most_params} and {plan.most_macs or 'no limit'} and "
+                f"none in {_TRIES} draws; raise them or lower --nets"
             )
     return "spread", min(found)[2]
 

@@ -22,7 +22,14 @@ RECIPE = "brief"
 Job = tuple[int, str, Point, int]  # number of the network, its origin and point, the seed
 
 
-def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epochs: int) -> Plan:
+def make_plan(
+    space: Space,
+    data: str,
+    prepared: Prepared,
+    most_params: int,
+    epochs: int,
+    most_macs: int | None = None,
+) -> Plan:
     """Return what all trainings share.
 
     Args:
@@ -31,6 +38,7 @@ def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epo
         prepared: what it holds.
         most_params: the most parameters of a network.
         epochs: of a training; a multiple of 9, so that there are rungs at 1/9 and 1/3.
+        most_macs: the most multiply-adds of a network for one image; None: any number.
 
     Raises:
         InvalidInput: epochs are no such multiple, the size does not fit, or the data are not images
@@ -58,6 +66,7 @@ def make_plan(space: Space, data: str, prepared: Prepared, most_params: int, epo
         epochs=epochs,
         steps=epochs * recipe.steps_per_epoch(images[0]),
         rungs=(epochs // 9, epochs // 3),
+        most_macs=most_macs,
     )
 
 

@@ -229,15 +229,17 @@ class PredictedWorld:
         rng = np.random.default_rng(0)
         pool = Pool(self.nets.genes.sizes, rng)
         book = CostBook(self.nets.cost, self.nets.genes, dear=True)
-        codes = self._data[0]
+        codes, bounds = self._data[0], np.log([limit, self.plan.most_macs or np.inf])
         for _ in range(_GENERATIONS):
             costs = book.estimate(codes)
             size = np.maximum(costs[:, 0], np.log(self.fewest))
             values = np.stack([self._predict(codes, costs)[:, 0], size], axis=1)
-            values[costs[:, 0] > np.log(limit), 0] = 0.0
+            values[(costs > bounds).any(axis=1), 0] = 0.0
             front = codes[front_mask(values, ["maximize", "minimize"])]
             codes = np.unique(np.vstack([front, pool.children(front, _CHILDREN)]), axis=0)
-        return hypervolume(self.losses(np.vstack([front, self._data[0]]), 0, limit), np.zeros(2))
+        codes = np.vstack([front, self._data[0]])
+        allowed = [self.plan.allows(*self.nets.facts(row)[1:]) for row in codes]
+        return hypervolume(self.losses(codes[allowed], 0, limit), np.zeros(2))
 
 
 def _forest() -> Any:

@@ -71,11 +71,12 @@ class Tabular:
 
     def problem(self) -> Problem:
         """See `Ground`."""
+        most = self.world.plan.most_macs
         return Problem(
             space=self.space,
             goals=[Goal(), Goal("params")],
             cost=self._cost,
-            limits={"params": self.limit},
+            limits={"params": self.limit} | ({"macs": float(most)} if most else {}),
             key=self.key,
             conditions=self.conditions,
             dear=True,
@@ -100,7 +101,7 @@ class Tabular:
 
     def knows(self, point: Point) -> bool:
         """See `Ground`; nothing larger than the plan allows is trained."""
-        return self.costs(point)[0] <= self.world.plan.most_params
+        return self.world.plan.allows(*self.costs(point))
 
     def seconds(self, point: Point) -> float:
         """See `Ground`; on the machine that made the table."""

@@ -62,6 +62,27 @@ def test_another_plan_is_refused_with_what_differs(tmp_path: Path) -> None:
     begin_table(path, PLAN)
     with pytest.raises(InvalidInput, match="was made with epochs=9, got epochs=18; name another"):
         begin_table(path, replace(PLAN, epochs=18))
+    limited = tmp_path / "limited.jsonl"
+    begin_table(limited, replace(PLAN, most_macs=7))
+    with pytest.raises(InvalidInput, match="made with most_macs=7, got most_macs=None; name"):
+        begin_table(limited, PLAN)
+
+
+def test_a_plan_without_a_limit_is_written_as_before_there_was_one(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    begin_table(path, PLAN)
+    assert "most_macs" not in path.read_text()
+    begin_table(tmp_path / "limited.jsonl", limited := replace(PLAN, most_macs=10**8))
+    assert read_table(tmp_path / "limited.jsonl") == (limited, [])
+
+
+def test_a_plan_allows_what_keeps_both_limits() -> None:
+    assert PLAN.allows(500_000, 1e12)
+    assert not PLAN.allows(500_001, 1)
+    limited = replace(PLAN, most_macs=10**8)
+    assert limited.allows(500_000, 1e8)
+    assert not limited.allows(500_000, 1e8 + 1)
+    assert not limited.allows(500_001, 1e8)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,42 @@ def test_known_cost_is_told_the_conditions_and_the_limit(ground: Tabular) -> Non
     assert ground.problem().limits == {"params": 50_000.0}
 
 
+@pytest.fixture(scope="module")
+def limited() -> Tabular:
+    """Networks beyond the table's median of multiply-adds may not be trained."""
+    most = sorted(entry.macs for entry in entries())[NETS]
+    world = PredictedWorld(replace(PLAN, most_macs=most), entries()[2:])
+    return Tabular(world, seed=0, limit=float(PLAN.most_params))
+
+
+def test_nothing_beyond_a_limit_on_multiply_adds_is_trained(limited: Tabular) -> None:
+    most = limited.world.plan.most_macs
+    assert most
+    assert limited.problem().limits == {"params": PLAN.most_params, "macs": most}
+    points = [limited.coded(entry.point) for entry in entries()]
+    assert [limited.knows(p) for p in points] == [entry.macs <= most for entry in entries()]
+    done = _play("random", limited, 5)
+    assert done.refused
+    assert all(limited.costs(one.point)[1] <= most for one in done.ended)
+
+
+@pytest.mark.slow
+def test_who_knows_costs_proposes_nothing_beyond_a_limit_on_multiply_adds(
+    limited: Tabular,
+) -> None:
+    done = _play("stratified", limited, 8)
+    assert len(done.ended) == 8
+    assert not done.refused
+
+
+@pytest.mark.slow
+def test_the_best_keeps_a_limit_on_multiply_adds(
+    world: PredictedWorld, limited: Tabular, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.bench.table_world._GENERATIONS", 2)  # of the search for the best
+    assert limited.best < 0.95 * world.best(limited.limit)  # larger networks are better there
+
+
 def write(path: Path, count: int, plan: Plan = PLAN) -> Path:
     begin_table(path, plan)
     for entry in entries()[:count]:
