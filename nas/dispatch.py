@@ -20,6 +20,11 @@ class Operators(TorchDispatchMode):
         call: takes an operator, its arguments and its keyword arguments, and returns its result.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Do without the guard against `torch.compile`: torch takes seconds to import it."""
+        return False
+
     def __init__(self, call: Call) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._call = call

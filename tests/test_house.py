@@ -170,6 +170,20 @@ def test_training_scoring_and_costing_load_neither_ray_nor_optuna() -> None:
     assert run.stdout == "[]\n"
 
 
+@pytest.mark.slow
+def test_opening_studies_and_costing_load_nothing_that_takes_seconds() -> None:
+    code = (
+        "import sys, nas.opening, search_spaces\n"
+        "from nas.costs import measure_costs\n"
+        "space = search_spaces.load('ultralight')\n"
+        "measure_costs(space.arch(space.baselines['ultralight-t'].point, 1, 1), 32)\n"
+        "print(sorted({'scipy.stats', 'timm', 'torch._dynamo', 'torchmetrics'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("file", files(*PACKAGES))
 def test_files_and_functions_are_short(file: str) -> None:
     lines = len((ROOT / file).read_text().splitlines())

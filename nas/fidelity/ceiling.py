@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from scipy.stats import spearmanr
-
 from nas.fidelity.rungs import ENOUGH
 from nas.handle import StudyHandle, study_names
 from nas.store import Store
@@ -28,6 +26,8 @@ def two_seeds(store: Store, name: str) -> float | None:
             pairs += [(first[key], second[key]) for key in first.keys() & second.keys()]
     if len(pairs) < ENOUGH or any(len(set(scores)) == 1 for scores in zip(*pairs, strict=True)):
         return None
+    from scipy.stats import spearmanr  # takes a second, and most commands do without
+
     return float(spearmanr(pairs).statistic)
 
 

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from nas.pareto import Floats, front_mask
 from primitives.core.errors import InvalidInput, nearest
@@ -109,4 +108,6 @@ def foresight(losses: Sequence[float], scores: Sequence[float]) -> float | None:
     """
     if len(losses) < ENOUGH or len(set(losses)) == 1 or len(set(scores)) == 1:
         return None
+    from scipy.stats import spearmanr  # takes a second, and most commands do without
+
     return float(spearmanr(np.negative(losses), scores).statistic)

@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from nas.latency.operators import GROUPS, Operator, operator_table
 from nas.pareto import Floats
@@ -55,6 +54,8 @@ class Accuracy:
     @classmethod
     def of(cls, space: str, predicted: Floats, measured: Floats) -> Self:
         """Compare two networks or more."""
+        from scipy.stats import spearmanr  # takes a second, and most commands do without
+
         errors = np.abs(predicted / measured - 1)
         varied = np.ptp(predicted) > 0 and np.ptp(measured) > 0  # else there are no ranks
         found = float(spearmanr(predicted, measured).statistic) if varied else 0.0
