@@ -17,7 +17,7 @@ expected hypervolume improvement: see `gain`. State is the study's trials alone:
 study goes on as if it had never stopped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -45,7 +45,8 @@ _ENDS = 0.05, 0.95  # quantiles of their costs that the first proposals lie betw
 _SHORTLIST = 12  # candidates that are scored again with exact costs where these are dear
 _WORSE = 2.0  # times smaller than the best: an estimated gain that is not scored again
 _CHECKED = 60  # the most whose exact costs are measured for one proposal there
-_MOST_CHECKED = 600  # while none of them is within the limits
+_IN_VAIN = 20  # of them beyond a limit, none within: candidates are searched again
+_ROUNDS = 15  # of search at most
 
 
 class KnownCostSampler(PointSampler):
@@ -81,17 +82,21 @@ class KnownCostSampler(PointSampler):
     def _spread(self, history: History, rng: Generator) -> Codes:
         """Return a point whose first cost is in the widest gap that ranks seen so far leave."""
         pool = Pool(self.genes.sizes, rng)
-        codes = pool.random(_SPREAD)
-        excess = self._excess(self._book.estimate(codes))
-        if (excess <= 0).sum() < _ENOUGH:
-            codes, _ = pool.search(codes[:0], lambda c: -self._excess(self._book.estimate(c)))
-        cost = self._book.estimate(codes)
-        within = self._excess(cost) <= 0
-        if within.any():
-            codes, cost = codes[within], cost[within]
-        seen = self._book.exact(self.genes.encode([*history.told.points, *history.pending]))
-        places, taken = (self._places(c[:, 0], cost[:, 0]) for c in (cost, seen))
-        return self._first_new(codes, -np.abs(places - _gap(taken)), history, None)
+
+        def candidates() -> tuple[Codes, Floats]:
+            codes = pool.random(_SPREAD)
+            excess = self._excess(self._book.estimate(codes))
+            if (excess <= 0).sum() < _ENOUGH:
+                codes, _ = pool.search(codes[:0], lambda c: -self._excess(self._book.estimate(c)))
+            cost = self._book.estimate(codes)
+            within = self._excess(cost) <= 0
+            if within.any():
+                codes, cost = codes[within], cost[within]
+            seen = self._book.exact(self.genes.encode([*history.told.points, *history.pending]))
+            places, taken = (self._places(c[:, 0], cost[:, 0]) for c in (cost, seen))
+            return codes, -np.abs(places - _gap(taken))
+
+        return self._first_legal(candidates, history, None)
 
     def _places(self, cost: Floats, among: Floats) -> Floats:
         """Return where costs are among others, 0 for the lowest and 1 for the highest: by rank."""
@@ -126,8 +131,7 @@ class KnownCostSampler(PointSampler):
             excess = self._excess(cost)
             return np.where(excess > 0, -1 - excess, gains)
 
-        codes, gains = pool.search(worth.front, score)
-        return self._first_new(codes, gains, history, worth)
+        return self._first_legal(lambda: pool.search(worth.front, score), history, worth)
 
     def _learn(self, signs: Sequence[float]) -> Earlier:
         """Return what an earlier search foretells; learned once."""
@@ -140,21 +144,41 @@ class KnownCostSampler(PointSampler):
             self._earlier = Earlier(self.problem, self.genes, inputs, signs)
         return self._earlier
 
+    def _first_legal(
+        self,
+        candidates: Callable[[], tuple[Codes, Floats]],
+        history: History,
+        worth: Worth | None,
+    ) -> Codes:
+        """Return the best of the candidates and their scores that keeps the limits.
+
+        While estimates let none through, the exact costs that refused them teach the next search.
+        """
+        for _ in range(_ROUNDS if self.problem.dear else 1):
+            codes, scores = candidates()
+            found = self._first_new(codes, scores, history, worth)
+            if found is not None:
+                return found
+        best: Codes = codes[int(np.argmax(scores))]
+        return best
+
     def _first_new(
         self, codes: Codes, scores: Floats, history: History, worth: Worth | None
-    ) -> Codes:
+    ) -> Codes | None:
         """Return the best candidate that is neither known nor beyond a limit, by exact costs.
 
         Where costs were estimated, up to `_SHORTLIST` candidates are scored anew with exact ones,
-        fewer if none of the rest is within `_WORSE` of the best by estimates.
+        fewer if none of the rest is within `_WORSE` of the best by estimates. None: there is none,
+        or the first `_IN_VAIN` are all beyond a limit.
         """
         order = np.argsort(-scores, kind="stable")
         dear, best, best_score, within = self.problem.dear, None, -np.inf, 0
         least = _WORSE if dear else 1.0
         new = (row for row in order if self.key(self.genes.decode(codes[row])) not in history.known)
-        for checked, row in enumerate(islice(new, _MOST_CHECKED if dear else None)):
-            enough = within >= _SHORTLIST or (dear and checked >= _CHECKED)
-            if best is not None and (enough or best_score >= least * scores[row]):
+        for checked, row in enumerate(islice(new, _CHECKED if dear else None)):
+            if best is None and dear and checked >= _IN_VAIN:
+                break
+            if best is not None and (within >= _SHORTLIST or best_score >= least * scores[row]):
                 break
             one = codes[row : row + 1]
             cost = self._book.exact(one)
@@ -164,8 +188,7 @@ class KnownCostSampler(PointSampler):
             exact = worth.gain(one, cost)[0] if worth and dear else scores[row]
             if best is None or exact > best_score:
                 best, best_score = codes[row], exact
-        chosen: Codes = codes[order[0]] if best is None else best
-        return chosen
+        return best
 
 
 def _gap(taken: Floats) -> float:

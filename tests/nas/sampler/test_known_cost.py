@@ -212,17 +212,50 @@ def test_front_mutation_moves_one_or_two_genes() -> None:
         assert 1 <= min(moves) <= 2
 
 
-def test_where_all_that_look_best_are_too_large_one_that_is_not_is_found() -> None:
-    problem = Problem(
-        space={"width": IntDistribution(1, 300)},
-        goals=[Goal(), Goal("params")],
-        cost=lambda points: {"params": np.array([float(p["width"]) for p in points])},
-        limits={"params": 100},
-        dear=True,
-    )
-    made = KnownCostSampler(problem, seed=0)
-    widest_first = np.arange(299, -1, -1)[:, None]
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    history = read_history(study, made.key, ["width"], -1)
-    chosen = made._first_new(widest_first, np.arange(300, 0, -1.0), history, None)
-    assert made.genes.decode(chosen) == {"width": 100}
+class Widths:
+    """Designs of one gene, whose costs are measured one by one and are limited."""
+
+    def __init__(self, limit: float) -> None:
+        self.measured: list[int] = []
+        self.sampler = KnownCostSampler(
+            Problem(
+                space={"width": IntDistribution(1, 300)},
+                goals=[Goal(), Goal("params")],
+                cost=self._cost,
+                limits={"params": limit},
+                dear=True,
+            ),
+            seed=0,
+        )
+        self.searches = 0
+
+    def _cost(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Floats]:
+        self.measured += [point["width"] for point in points]
+        return {"params": np.array(self.measured[-len(points) :], dtype=float)}
+
+    def choose(self, widest: Sequence[int]) -> int:
+        """Return the width that is chosen where searches find those from a widest one down."""
+
+        def candidates() -> tuple[np.ndarray, Floats]:
+            first = widest[min(self.searches, len(widest) - 1)]
+            self.searches += 1
+            return np.arange(first - 1, first - 31, -1)[:, None], np.linspace(2, 1, 30)
+
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        history = read_history(study, self.sampler.key, ["width"], -1)
+        chosen = self.sampler._first_legal(candidates, history, None)
+        return int(self.sampler.genes.decode(chosen)["width"])
+
+
+def test_where_all_that_look_best_are_too_large_they_are_searched_again() -> None:
+    widths = Widths(limit=100)
+    assert widths.choose([300, 200, 110]) == 100
+    refused = [width for width in widths.measured if width > 100]
+    assert refused == [*range(300, 280, -1), *range(200, 180, -1), *range(110, 100, -1)]
+
+
+def test_where_nothing_keeps_a_limit_the_search_ends_and_the_study_refuses_what_it_gets() -> None:
+    widths = Widths(limit=0.5)
+    assert widths.choose([300]) == 300
+    assert widths.searches == 15
+    assert len(widths.measured) <= 30  # what was measured is known
