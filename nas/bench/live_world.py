@@ -53,8 +53,8 @@ class LiveWorld:
         if not self.published():
             raise InvalidInput(
                 f"a live search begins with a published network, {plan.space} has none of at most "
-                f"{plan.most_params} parameters; make a table with larger --most-params and "
-                "--most-macs"
+                f"{plan.most_params} parameters and {plan.most_macs or 'any number of'} "
+                "multiply-adds; make a table with larger --most-params or --most-macs"
             )
         self._path, self._prepared, self._progress = path, prepared, progress
         self._data = open_data(prepared, device)

@@ -149,7 +149,7 @@ def _judge(handle: StudyHandle, world: LiveWorld) -> _Judged:
         losses=losses,
         lasted=(_end(ended[-1]) - began).total_seconds(),
         rest={
-            "infeasible": int((params > limit).sum()),
+            "infeasible": sum(not world.plan.allows(e.params, e.macs) for e in found),
             "repeats": len(full) - len({evaluation.arch_key for evaluation in found}),
             "refused": sum(trial.state == "infeasible" for trial in trials.values()),
             "optimism": float(np.mean([told[i] - world.trained(codes[i], seed) for i in front])),
