@@ -37,6 +37,11 @@ def front_mask(values: Floats, directions: Sequence[str]) -> NDArray[np.bool_]:
     mask = np.zeros(len(losses), dtype=bool)
     # Sorted by all columns, nothing behind a row can beat it; the sort keeps equal rows in order.
     left = np.lexsort(losses.T[::-1])
+    if len(signs) == 2:  # then a row is on the front if its second loss is the least so far
+        second = losses[left, 1]
+        least = np.minimum.accumulate(np.append(np.inf, second))[:-1]
+        mask[left[second < least]] = True
+        return mask
     while len(left):
         mask[left[0]] = True
         left = left[~(losses[left] >= losses[left[0]]).all(1)]

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from click.testing import Result
 
-from tests.commands import run_json, write_images
+from tests.commands import run, run_json, write_images
 
 ROOT = Path(__file__).parents[1]
 NAS = (sys.executable, "-c", "from nas.cli import main; main()")
@@ -38,17 +39,17 @@ class Search:
     def database(self) -> Path:
         return self.store / "nas.db"
 
-    def command(self, *more: str) -> list[str]:
+    def arguments(self, *more: str) -> list[str]:
         fixed = "search --space ultralight --objective dice,params --constraint none --data images"
         size = f"--size 32 --trials {TRIALS} --epochs {EPOCHS} --workers 1 --study s"
-        return [*NAS, *fixed.split(), *size.split(), *more]
+        return [*fixed.split(), *size.split(), *more]
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Start a search as a terminal does, as the leader of a group of processes."""
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
             self.started.append(
                 subprocess.Popen(
-                    self.command(*more),
+                    [*NAS, *self.arguments(*more)],
                     cwd=self.folder,
                     env=environment(),
                     stdout=out,
@@ -70,11 +71,16 @@ class Search:
         code = self.start(*more).wait(timeout=900)
         return code, (self.folder / "out").read_text(), self.errors()
 
+    def run_here(self, *more: str) -> Result:
+        """Run a search that trains nothing in this process: starting one takes seconds."""
+        with chdir(self.folder):
+            return run(shlex.join(self.arguments(*more)))
+
     def errors(self) -> str:
         return (self.folder / "err").read_text()
 
     def json(self, *arguments: str) -> object:
-        """Ask a command that reads, in this process: starting one takes seconds."""
+        """Ask a command that reads, in this process."""
         with chdir(self.folder):
             return run_json(shlex.join(arguments))
 

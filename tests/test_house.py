@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,12 @@ def files(*folders: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+@cache
 def tree(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text(), file)
 
 
+@cache
 def imports(file: str) -> set[str]:
     """Full names of all modules that a file imports, anywhere in it."""
     found: set[str] = set()

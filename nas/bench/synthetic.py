@@ -32,6 +32,7 @@ DECODERS = ("plain", "separable", "linear")
 _GROWTH = (1, 2, 4, 6, 8)
 _PAIRS = 16
 _WORST, _BEST = 0.5, 0.9  # of Dice
+_GENERATIONS = 400  # of the search for the best
 _SHARES = (1 / 27, 1 / 9, 1 / 3, 1.0)  # of a training's plan
 _FORESIGHT = (0.1, 0.5, 0.9, 1.0)  # Spearman's correlation of the loss there and the final Dice
 
@@ -165,10 +166,10 @@ class Instance:
 
     @cached_property
     def best(self) -> float:
-        """Hypervolume of a noise-free evolution of 400 generations."""
+        """Hypervolume of a noise-free evolution."""
         rng = np.random.default_rng([self.seed, 2])
         front = self._crowd[0]
-        for _ in range(400):
+        for _ in range(_GENERATIONS):
             front = front[self._on_front(front)]
             mothers, fathers = front[rng.integers(len(front), size=(2, 200))]
             children = np.where(rng.random(mothers.shape) < 0.3, fathers, mothers)

@@ -66,6 +66,8 @@ def build_table(
         InvalidInput: the file is of another plan, or networks are used up.
         OSError: it cannot be written.
     """
+    if not path.exists():
+        next(_jobs(plan, [], 1, 1))  # limits that leave no network are refused before there is one
     entries = begin_table(path, plan)
     jobs = _jobs(plan, entries, nets, seeds)
     running: set[Future[Entry]] = set()

@@ -28,6 +28,12 @@ EPOCHS = 2
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch has four steps in place of twenty."""
+    monkeypatch.setattr("nas.recipes._MIN_STEPS", 4)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("images")

@@ -3,6 +3,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ def archs() -> Iterator[tuple[str, Arch]]:
 
 
 ARCHS = dict(archs())
+text_of = cache(source)
 
 
 def namespace(arch: Arch) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "model", "__file__": "model.py"}
-    exec(compile(source(arch), "model.py", "exec"), names)
+    exec(compile(text_of(arch), "model.py", "exec"), names)
     return names
 
 
@@ -145,7 +147,7 @@ def test_a_fresh_interpreter_needs_torch_alone(tmp_path: Path) -> None:
 
 def test_the_text_names_neither_the_project_nor_a_pickle() -> None:
     for arch in ARCHS.values():
-        text = source(arch)
+        text = text_of(arch)
         for word in ("primitives", "search_spaces", "import nas", "from nas", "InvalidInput"):
             assert word not in text
         assert "pickle" not in text

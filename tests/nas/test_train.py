@@ -18,6 +18,12 @@ DROPPING = replace(rolling_unet((4, 4, 4, 8, 8), dropout=0.3), in_channels=1)
 FAST = replace(RECIPES["fast"], batch=2, augment=Augment.none())
 
 
+@pytest.fixture
+def brief(monkeypatch):
+    """An epoch has four steps in place of twenty."""
+    monkeypatch.setattr("nas.recipes._MIN_STEPS", 4)
+
+
 def make_samples(count, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, 1, 64, 64), generator=generator, dtype=torch.uint8)
@@ -97,6 +103,7 @@ def test_an_epoch_counts_its_steps_and_the_best_epoch_is_kept(start):
     assert same == (training.best_epoch == 2)
 
 
+@pytest.mark.usefixtures("brief")
 def test_what_is_dropped_is_the_same_after_a_kill(start, tmp_path):
     whole, killed, heir = (start(arch=DROPPING) for _ in range(3))
     for training in (whole, killed):
@@ -136,6 +143,7 @@ def test_the_average_keeps_more_of_itself_with_every_step(start):
     assert (mean - values[-1]).abs().max() > 1e-4
 
 
+@pytest.mark.usefixtures("brief")
 def test_statistics_of_norms_are_averaged_and_their_counters_copied(start):
     training = start(replace(FAST, ema=0.9))
     name = next(n for n, _ in training.net.named_buffers() if n.endswith("running_mean"))
@@ -150,6 +158,7 @@ def test_statistics_of_norms_are_averaged_and_their_counters_copied(start):
     assert averaged[name.replace("running_mean", "num_batches_tracked")] == 2
 
 
+@pytest.mark.usefixtures("brief")
 def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start):
     plain, averaged = start(), start(replace(FAST, ema=0.9))
     rows = [(plain.run_epoch(), averaged.run_epoch()) for _ in range(2)]
@@ -164,6 +173,7 @@ def test_the_average_is_what_is_scored_and_kept_and_training_never_sees_it(start
     assert kept.loss == rows[-1][1].val_loss
 
 
+@pytest.mark.usefixtures("brief")
 def test_the_settled_loss_depends_on_weights_alone_and_leaves_no_trace(start):
     plain, asked = start(), start()
     plain.run_epoch(), asked.run_epoch()
@@ -180,6 +190,7 @@ def test_the_settled_loss_depends_on_weights_alone_and_leaves_no_trace(start):
     assert rows[0].val_loss == rows[1].val_loss
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_settled_loss_that_is_not_finite_fails_the_training(start):
     training = start()
     training.run_epoch()

@@ -9,7 +9,11 @@ from tests.commands import run_json
 
 
 @pytest.mark.slow
-def test_children_are_trained_from_scratch_and_inherited(tmp_path: Path) -> None:
+def test_children_are_trained_from_scratch_and_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.phantom.TRAIN", 16)
+    monkeypatch.setattr("nas.recipes._MIN_STEPS", 2)  # an epoch, in place of twenty
     command = f"bench inherit --size 32 --epochs 2 --folder {tmp_path}"
     found = run_json(command)
     rows = found["children"]

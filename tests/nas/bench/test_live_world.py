@@ -14,18 +14,19 @@ from nas.losses import LOSSES
 from nas.prepared import Prepared
 from nas.trained_table import begin_table, read_table
 from primitives.core.errors import InvalidInput
-from tests.commands import run, run_json
+from tests.commands import run, run_json, write_images
 
 TRIALS = 1  # a published network, so that no sampler has to be waited for
 
 
 @pytest.mark.slow
 def test_live_comparisons_train_once_and_are_judged_by_other_seeds(tmp_path: Path) -> None:
-    table = tmp_path / "table.jsonl"
-    made = f"bench table {table} --data phantom --size 32 --nets 1 --seeds 1 --most-params 100000"
+    table, data = tmp_path / "table.jsonl", tmp_path / "data"
+    write_images(data, 20)
+    made = f"bench table {table} --data {data} --size 32 --nets 1 --seeds 1 --most-params 100000"
     assert run(made).exit_code == 0
     command = (
-        f"bench search --task live --table {table} --data phantom --trials {TRIALS} "
+        f"bench search --task live --table {table} --data {data} --trials {TRIALS} "
         "--samplers known-cost"
     )
     nas = [sys.executable, "-c", "import nas.cli; nas.cli.main()", *command.split()]

@@ -14,6 +14,12 @@ from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for the best that is known in less than seconds."""
+    monkeypatch.setattr("nas.bench.synthetic._GENERATIONS", 40)
+
+
 def test_the_command_prints_the_same_for_the_same_seeds() -> None:
     command = "bench search --samplers known-cost,random,stratified --seeds 1 --trials 15 --tight"
     found = run_json(command)

@@ -19,13 +19,18 @@ from nas.trained_table import read_table
 from search_spaces.ultralight import SPACE
 from tests.commands import run, write_images
 
-COMMAND = "bench table {table} --data phantom --size 32 --seeds 1 --nets"
+
+@pytest.fixture
+def command(tmp_path: Path) -> str:
+    """Build a table.jsonl of few images; lacks the number of networks."""
+    write_images(tmp_path / "data", 20)
+    table, data = tmp_path / "table.jsonl", tmp_path / "data"
+    return f"bench table {table} --data {data} --size 32 --seeds 1 --nets"
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_and_trains_nothing_twice(command: str, tmp_path: Path) -> None:
     table = tmp_path / "table.jsonl"
-    command = COMMAND.format(table=table)
     code = "from nas.cli import main; main()"
     build = subprocess.Popen([sys.executable, "-c", code, *command.split(), "2"])
     deadline = time.monotonic() + 300
@@ -49,10 +54,9 @@ def test_a_killed_build_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_entries_tell_what_a_training_showed(tmp_path: Path) -> None:
-    table = tmp_path / "table.jsonl"
-    assert run(f"{COMMAND.format(table=table)} 1 --seeds 2").exit_code == 0
-    plan, (first, second) = read_table(table)
+def test_entries_tell_what_a_training_showed(command: str, tmp_path: Path) -> None:
+    assert run(f"{command} 1 --seeds 2").exit_code == 0
+    plan, (first, second) = read_table(tmp_path / "table.jsonl")
     arch = SPACE.arch(SPACE.baselines["ultralight-t"].point, *plan.channels)
     costs = measure_costs(arch, plan.size)
     assert (first.key, first.params, first.macs) == (arch.key, costs.params, costs.macs)
@@ -99,11 +103,21 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("failing")
-def test_a_training_that_fails_is_left_out_and_said(tmp_path: Path) -> None:
-    ended = run(COMMAND.format(table=tmp_path / "table.jsonl") + " 2")
+def test_a_training_that_fails_is_left_out_and_said(command: str) -> None:
+    ended = run(f"{command} 2")
     assert ended.exit_code == 0
     assert ended.stderr.count("left out: loss is nan in epoch 1") == 2
     assert "0 networks, 0 trainings" in ended.stdout
+
+
+def test_limits_that_leave_no_network_are_refused_before_there_is_a_file(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_table, "_TRIES", 20)
+    refused = run(f"{command} 1 --most-macs 1000")
+    assert refused.exit_code == 2
+    assert "got 500000 and 1000 and none in 20 draws; raise them" in refused.stderr
+    assert not (tmp_path / "table.jsonl").exists()
 
 
 @pytest.mark.usefixtures("failing")

@@ -12,6 +12,7 @@ import pytest
 from nas.bench.search import _play
 from nas.bench.table_world import PredictedWorld
 from nas.bench.tabular import Tabular
+from nas.cost_table import CostTable
 from nas.costs import measure_costs
 from nas.sampler.known_cost import KnownCostSampler
 from nas.trained_table import Entry, Plan, add_entry, begin_table
@@ -30,14 +31,14 @@ def merit(params: int) -> float:
 @cache
 def entries() -> list[Entry]:
     """Small networks whose Dice rises with their parameters alone; luck is +-0.01."""
-    rng, found = random.Random(0), []
+    rng, table, found = random.Random(0), CostTable(PLAN.size), []
     for net in range(NETS):
         point = {**SPACE.sample(rng), "width": rng.choice([4, 8])}
         arch = SPACE.arch(point, *PLAN.channels)
-        costs = measure_costs(arch, PLAN.size)
+        params, macs = table.costs(arch)
         for seed in (0, 1):
             luck = LUCK * (2 * seed - 1)
-            dice = merit(costs.params) - 0.5 + luck
+            dice = merit(params) - 0.5 + luck
             found.append(
                 Entry(
                     net=net,
@@ -45,15 +46,21 @@ def entries() -> list[Entry]:
                     origin="published" if net == 0 else "spread",
                     key=arch.key,
                     point=point,
-                    params=costs.params,
-                    macs=costs.macs,
+                    params=params,
+                    macs=macs,
                     dice=dice,
                     losses=[1.0 - luck, 0.8 - dice],
                     curve=[[1.0, 1.0, 0.1 * epoch + luck] for epoch in range(9)],
-                    seconds=costs.macs / 1e5,
+                    seconds=macs / 1e5,
                 )
             )
     return found
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are estimated from few networks."""
+    monkeypatch.setattr("nas.sampler.cost_book._FIRST", 40)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +91,8 @@ def test_points_go_there_and_back(ground: Tabular) -> None:
 
 def test_costs_are_those_of_the_network(ground: Tabular) -> None:
     for entry in entries()[1:20:6]:
-        assert ground.costs(ground.coded(entry.point)) == (entry.params, entry.macs)
+        costs = measure_costs(SPACE.arch(entry.point, *PLAN.channels), PLAN.size)
+        assert ground.costs(ground.coded(entry.point)) == (costs.params, costs.macs)
         assert ground.key(ground.coded(entry.point)) == entry.key
 
 
@@ -159,6 +167,7 @@ def test_nothing_beyond_a_limit_on_multiply_adds_is_trained(limited: Tabular) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_who_knows_costs_proposes_nothing_beyond_a_limit_on_multiply_adds(
     limited: Tabular,
 ) -> None:
@@ -168,6 +177,7 @@ def test_who_knows_costs_proposes_nothing_beyond_a_limit_on_multiply_adds(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_the_best_keeps_a_limit_on_multiply_adds(
     world: PredictedWorld, limited: Tabular, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +192,7 @@ def write(path: Path, count: int, plan: Plan = PLAN) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(("name", "begins"), [("random", True), ("no-baselines", False)])
 def test_searches_begin_with_the_published_networks(
     ground: Tabular, name: str, begins: bool
@@ -200,6 +211,7 @@ def test_another_table_is_an_earlier_search(ground: Tabular) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_the_command_replays_searches(tmp_path: Path) -> None:
     path = write(tmp_path / "table.jsonl", 2 * NETS)
     other = write(tmp_path / "other.jsonl", 2 * NETS, replace(PLAN, fingerprint="other"))

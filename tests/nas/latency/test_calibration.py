@@ -18,7 +18,7 @@ from tests.nas.devices import RIG, SIZE, affine, recording, wanted
 
 
 @cache
-def made(networks: int = 14) -> Calibration:
+def made(networks: int = 7) -> Calibration:
     return Calibration.of(recording(wanted("ultralight", networks, 3), affine))
 
 
@@ -27,7 +27,7 @@ def test_a_file_survives_and_has_one_key(tmp_path: Path) -> None:
     again = read_calibration(tmp_path / "a.json")
     assert again.key == made().key
     assert again.model.to_json() == made().model.to_json()
-    assert made(15).key != made().key
+    assert made(8).key != made().key
 
 
 def test_a_file_of_a_device_without_this_project_is_fitted_when_it_is_read(tmp_path: Path) -> None:
@@ -57,21 +57,21 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
 def test_a_search_finds_the_newest_of_its_rig_size_and_space(tmp_path: Path) -> None:
     rig = made().rig
     assert find_calibration(tmp_path, rig, SIZE, "ultralight") is None
-    for age, networks in enumerate((14, 15)):
+    for age, networks in enumerate((7, 8)):
         path = made(networks).keep(tmp_path)
         os.utime(path, (1000 - age, 1000 - age))
     found = find_calibration(tmp_path, rig, SIZE, "ultralight")
     assert found is not None
-    assert found.key == made(14).key
+    assert found.key == made(7).key
     assert find_calibration(tmp_path, rig, SIZE * 2, "ultralight") is None
     assert find_calibration(tmp_path, rig, SIZE, "unet") is None, "none of its networks were timed"
     assert find_calibration(tmp_path, "f" * 12, SIZE, "ultralight") is None
 
 
 def test_a_study_gets_back_the_one_that_it_began_with(tmp_path: Path) -> None:
-    for networks in (14, 15):
+    for networks in (7, 8):
         made(networks).keep(tmp_path)
-    assert kept_calibration(tmp_path, made(14).key).key == made(14).key
+    assert kept_calibration(tmp_path, made(7).key).key == made(7).key
     with pytest.raises(
         InvalidInput, match=r"calibration 'abc' of the study is gone from .*latency"
     ):
