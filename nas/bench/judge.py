@@ -17,6 +17,7 @@ from nas.bench.fidelity import Trainings
 from nas.bench.ray_asha import PARTLY
 from nas.fidelity.early_stop import RESUMES
 from nas.pareto import Floats, front_mask
+from primitives.core.errors import InvalidInput
 
 OURS = "known-cost"
 MARKS = (10, 20, 40, 60, 100, 150, 200)  # trainings that shares are reported at
@@ -81,10 +82,28 @@ def judge(plays: Sequence[Trainings], trials: int) -> list[Replay]:
     Args:
         plays: what they trained.
         trials: training equivalents of a run; what ended later is left out.
+
+    Raises:
+        InvalidInput: see `to_shares`.
     """
     volumes = [done.volumes() for done in plays]
     # Only now: the best that is known may come from any of them.
-    return [_replay(p, v / p.ground.best, trials) for p, v in zip(plays, volumes, strict=True)]
+    shares = [to_shares(v, p.ground.best) for p, v in zip(plays, volumes, strict=True)]
+    return [_replay(p, s, trials) for p, s in zip(plays, shares, strict=True)]
+
+
+def to_shares(volumes: Floats, best: float) -> Floats:
+    """Return hypervolumes as shares of the largest one that is known.
+
+    Raises:
+        InvalidInput: that is 0.
+    """
+    if not best:
+        raise InvalidInput(
+            "some network must be better than the reference in every objective, got none, so that "
+            "there is nothing to take shares of; raise --trials or the limits"
+        )
+    return volumes / best
 
 
 def _replay(done: Trainings, shares: Floats, trials: int) -> Replay:

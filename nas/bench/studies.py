@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 
-from nas.bench.judge import Replay, compared
+from nas.bench.judge import Replay, compared, to_shares
 from nas.bench.live_world import LiveWorld
 from nas.evaluation import Evaluation
 from nas.fidelity.early_stop import RESUMES, RUNGS
@@ -43,7 +43,7 @@ def judge_studies(
 
     Raises:
         InvalidInput: there are no studies, or one has another plan than the table, trained nothing
-            in full, or has what another study trained.
+            in full, or has what another study trained; and see `judge.to_shares`.
         OSError: the table cannot be written.
     """
     plan, _ = read_table(table)
@@ -112,7 +112,7 @@ class _Judged:
 
     def replay(self, best: float) -> Replay:
         """Return what the study was worth, where `best` is the largest hypervolume."""
-        shares = np.cumsum(volume_gains(self.losses, np.zeros(2))) / best
+        shares = to_shares(np.cumsum(volume_gains(self.losses, np.zeros(2))), best)
         whole = np.arange(1, int(self.clocks[-1] + 1e-9) + 1) + 1e-9
         return Replay(
             shares=np.append(0.0, shares)[np.searchsorted(self.clocks, whole, side="right")],

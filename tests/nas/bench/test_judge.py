@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dashboard.shares import shares_figure
-from nas.bench.judge import Replay, summary, to_match
+from nas.bench.judge import Replay, summary, to_match, to_shares
+from primitives.core.errors import InvalidInput
 
 PACE = 90.0  # seconds of a training and its proposal
 
@@ -47,6 +48,12 @@ def test_shares_are_medians_over_seeds() -> None:
     found = summary([replay_of(*[0.2] * 10), replay_of(*[0.4] * 10), replay_of(*[0.9] * 10)])
     assert (found["share"], found["mean"]) == ({10: 0.4}, {10: 0.5})
     assert (found["seconds_per_proposal"], found["infeasible"]) == (0.2, 3)
+
+
+def test_shares_of_nothing_are_refused() -> None:
+    assert to_shares(np.array([0.0, 0.5, 2.0]), 2.0).tolist() == [0.0, 0.25, 1.0]
+    with pytest.raises(InvalidInput, match=r"better than the reference .* got none"):
+        to_shares(np.zeros(3), 0.0)
 
 
 def test_shares_over_time_go_as_far_as_every_run_lasted() -> None:

@@ -6,26 +6,24 @@ import pytest
 
 from nas.handle import open_study
 from nas.trained_table import begin_table, read_table
-from tests.commands import run, run_json, write_images
+from tests.commands import run, run_json
 from tests.nas.test_trained_table import PLAN
 
 SEARCH = (
-    "search --space ultralight --objective dice,params --constraint params<=0.1M --data {data} "
+    "search --space ultralight --objective dice,params --constraint params<=0.1M --data phantom "
     "--size 32 --recipe brief --epochs 9"
 )
 
 
 @pytest.mark.slow
 def test_searches_are_judged_by_other_seeds_over_time(tmp_path: Path) -> None:
-    table, data = tmp_path / "table.jsonl", tmp_path / "data"
-    write_images(data, 20)
-    made = f"bench table {table} --data {data} --size 32 --nets 1 --seeds 1 --most-params 100000"
+    table = tmp_path / "table.jsonl"
+    made = f"bench table {table} --data phantom --size 32 --nets 1 --seeds 1 --most-params 100000"
     assert run(made).exit_code == 0
-    search = SEARCH.format(data=data)
     ours, other = tmp_path / "ours", tmp_path / "other"
     first, second = "--study a --trials 2", "--study b --trials 1 --sampler random --seed 3"
     for store, more in ((ours, first), (other, second)):
-        assert run(f"{search} --store {store} {more}").exit_code == 0
+        assert run(f"{SEARCH} --store {store} {more}").exit_code == 0
     found = run_json(f"bench studies {ours} {other} --table {table}")
     assert (set(found["samplers"]), found["seeds"]) == ({"known-cost", "random"}, [0, 3])
     _, entries = read_table(table)
@@ -46,7 +44,7 @@ def test_searches_are_judged_by_other_seeds_over_time(tmp_path: Path) -> None:
     assert "sampler" in run(f"bench studies {ours} {other} --table {table}").stdout
     assert read_table(table)[1] == entries
 
-    assert run(f"{search} --trials 1 --store {ours} --study again --sampler random").exit_code == 0
+    assert run(f"{SEARCH} --trials 1 --store {ours} --study again --sampler random").exit_code == 0
     refused = run(f"bench studies {ours} --table {table}")
     assert refused.exit_code == 2
     assert "study 'again' in" in refused.stderr
