@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--points",
         type=int,
-        default=20,
+        default=10,
         help="random points per space in the slow tests, and a mutation of each; a sixth in 3D",
     )
 

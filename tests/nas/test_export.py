@@ -255,9 +255,8 @@ def test_onnx_runtime_agrees_at_any_batch_and_size(tmp_path: Path, changes: dict
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mixed", "ultralight"])
-def test_random_networks_of_the_spaces_of_images_survive_onnx(tmp_path: Path, name: str) -> None:
-    space, rng = search_spaces.load(name), random.Random(11)
+def test_random_networks_of_all_papers_blocks_survive_onnx(tmp_path: Path) -> None:
+    space, rng = search_spaces.load("mixed"), random.Random(11)
     for i in range(2):
         arch = space.arch(small_point(space, rng))
         torch.manual_seed(i)
