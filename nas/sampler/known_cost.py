@@ -153,6 +153,7 @@ class KnownCostSampler(PointSampler):
         """Return the best of the candidates and their scores that keeps the limits.
 
         While estimates let none through, the exact costs that refused them teach the next search.
+        If none of any search does, the best of the last is returned, for the study to refuse.
         """
         for _ in range(_ROUNDS if self.problem.dear else 1):
             codes, scores = candidates()
