@@ -67,7 +67,7 @@ def build_table(
         OSError: it cannot be written.
     """
     if not path.exists():
-        next(_jobs(plan, [], 1, 1))  # limits that leave no network are refused before a file is made
+        next(_jobs(plan, [], 1, 1))  # refuses limits that leave no network, before a file is made
     entries = begin_table(path, plan)
     jobs = _jobs(plan, entries, nets, seeds)
     running: set[Future[Entry]] = set()
