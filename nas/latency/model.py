@@ -25,7 +25,8 @@ import numpy as np
 
 from nas.latency.operators import GROUPS, Operator, operator_table
 from nas.pareto import Floats
-from nas.sampler.surrogate import Inputs, Parameters, Similarity, Surrogate, fit
+from nas.sampler.similarity import Inputs, Similarity
+from nas.sampler.surrogate import Parameters, Surrogate, fit
 from search_spaces.core.arch import Arch
 
 _MOST = 800  # calls that a process is built on

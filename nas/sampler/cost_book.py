@@ -7,7 +7,8 @@ import numpy as np
 
 from nas.pareto import Floats
 from nas.sampler.genes import Codes, Genes
-from nas.sampler.surrogate import Inputs, Parameters, Surrogate, fit
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import Parameters, Surrogate, fit
 
 # Random points that are measured before the first estimate. With 12 of them the networks of a table
 # of `ultralight` were estimated e^2 times too large, the smallest e^3 times, and never proposed;
@@ -38,6 +39,7 @@ class CostBook:
         self._known: dict[bytes, Floats] = {}
         self._codes: list[Codes] = []
         self._fitted: tuple[int, list[Parameters]] = (0, [])
+        self._made: tuple[int, list[Surrogate]] = (0, [])
         self.names: Sequence[str] = ()
 
     def exact(self, codes: Codes) -> Floats:
@@ -65,9 +67,10 @@ class CostBook:
         if not self._fitted[0]:
             sizes = self._genes.sizes
             self.exact(np.random.default_rng(0).integers(sizes, size=(_FIRST, len(sizes))))
-        models = self._models()
+        if self._made[0] < len(self._codes):
+            self._made = len(self._codes), self._models()
         inputs = self._inputs(codes)
-        return np.stack([model.predict(inputs)[0] for model in models], axis=1)
+        return np.stack([model.estimate(inputs) for model in self._made[1]], axis=1)
 
     def _measure(self, codes: Codes) -> Floats:
         if not len(codes):

@@ -31,13 +31,15 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from nas.pareto import Floats
-from nas.sampler.surrogate import Inputs, Parameters, Similarity, Surrogate, fit
+from nas.sampler.similarity import Inputs, Similarity
+from nas.sampler.surrogate import Parameters, Surrogate, fit
 
 _JITTER = 1e-6  # where the losses of a level have variance 1
 _MEAN_VARIANCE = 4.0  # of a level's mean, in the same units
 _FITTED = 240  # losses that the course is fitted to
 _KEPT = 800  # losses that a model is built on
 _PAIRS = 5  # runs with an early and a final loss, before these are regressed
+_USUAL_NOISE = 0.05  # variance of a final loss's luck that the kernel's prior expects
 _STEPS = 40  # of the optimiser
 
 Ints = NDArray[np.intp]
@@ -242,9 +244,6 @@ def _last_losses(losses: Floats) -> tuple[Floats, Floats]:
         values[rows] = start + slope * here[rows]
         counts[rows] = min(1.0, _USUAL_NOISE / max(rest, 1e-6))
     return values, counts
-
-
-_USUAL_NOISE = 0.05  # variance of a final loss's luck that the kernel's prior expects
 
 
 def _priors(levels: int) -> tuple[Floats, Floats]:

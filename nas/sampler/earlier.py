@@ -22,7 +22,8 @@ from nas.sampler.curve_model import CurveModel
 from nas.sampler.genes import Genes
 from nas.sampler.learned import learn
 from nas.sampler.problem import Problem
-from nas.sampler.surrogate import Inputs, Similarity, Surrogate
+from nas.sampler.similarity import Inputs, Similarity
+from nas.sampler.surrogate import Surrogate
 from nas.sampler.warp import Warp
 
 Model = Surrogate | CurveModel

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Floats
-from nas.sampler.surrogate import Similarity
+from nas.sampler.similarity import Similarity
 
 Codes = NDArray[np.intp]
 Conditions = Mapping[str, tuple[str, frozenset[Any]]]

@@ -34,7 +34,7 @@ from nas.sampler.learned import Memory
 from nas.sampler.point_sampler import PointSampler
 from nas.sampler.pool import Pool
 from nas.sampler.problem import Problem
-from nas.sampler.surrogate import Inputs
+from nas.sampler.similarity import Inputs
 from nas.sampler.worth import Worth, to_inputs
 
 START = 5  # results before the first model
@@ -127,9 +127,11 @@ class KnownCostSampler(PointSampler):
 
         def score(codes: Codes) -> Floats:
             cost = self._book.estimate(codes)
-            gains = worth.gain(codes, cost)
             excess = self._excess(cost)
-            return np.where(excess > 0, -1 - excess, gains)
+            within = excess <= 0
+            scores = -1 - excess
+            scores[within] = worth.gain(codes[within], cost[within])
+            return scores
 
         return self._first_legal(lambda: pool.search(worth.front, score), history, worth)
 

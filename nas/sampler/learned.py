@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas.pareto import Floats
-from nas.sampler.surrogate import Inputs, Parameters, Similarity, fit, prior
+from nas.sampler.similarity import Inputs, Similarity
+from nas.sampler.surrogate import Parameters, fit, prior
 from nas.sampler.warp import Margins, Warp, choose_margins
 
 FIRST = 10  # results of the first fit, if there are so many

@@ -20,11 +20,11 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from nas.pareto import Floats
+from nas.sampler.similarity import Inputs, Similarity
 
 JITTER = (
     1e-8  # added to the diagonal, of values with variance 1: far below any noise that is fitted
@@ -34,70 +34,6 @@ _SHARED = 4  # parameters besides relevances: log of p, q, t and the noise's var
 _STEPS = 60  # of the optimiser
 _COST = 0.3  # likeliest relevance of a log-cost: capacity matters more than any one gene
 _PRIOR_SD = 0.8  # of the logs of parameters
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Points as the process sees them.
-
-    Attributes:
-        codes: index of each gene's value.
-        costs: log-costs, in units in which 1 is a large difference.
-
-    Shape: (n, genes), (n, costs)
-    """
-
-    codes: NDArray[np.intp]
-    costs: Floats
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, rows: "slice | NDArray[np.intp] | NDArray[np.bool_]") -> "Inputs":
-        return Inputs(self.codes[rows], self.costs[rows])
-
-    def join(self, other: "Inputs") -> "Inputs":
-        """Return these points and then the others."""
-        codes = np.vstack([self.codes, other.codes])
-        return Inputs(codes, np.vstack([self.costs, other.costs]))
-
-
-@dataclass(frozen=True, slots=True)
-class Similarity:
-    """How alike the values of each gene are: one positive definite table per gene, diagonal 1."""
-
-    tables: tuple[Floats, ...]
-
-    def each(self, a: Inputs, b: Inputs) -> Floats:
-        """Return the similarity of every gene and cost.
-
-        Shape: (n), (m) -> (genes + costs, n, m)
-        """
-        genes = [table[np.ix_(a.codes[:, i], b.codes[:, i])] for i, table in enumerate(self.tables)]
-        costs = [_closeness(a.costs[:, i], b.costs[:, i]) for i in range(a.costs.shape[1])]
-        return np.array([*genes, *costs])
-
-    def sums(self, a: Inputs, b: Inputs, weights: Floats) -> tuple[Floats, Floats]:
-        """Return the sum over genes and costs of weighted similarities, and of their squares.
-
-        Shape: (n), (m), (genes + costs,) -> (n, m), (n, m)
-        """
-        ends = np.cumsum([len(table) for table in self.tables], dtype=np.intp)
-        starts = np.append(0, ends[:-1])
-        left, right = np.empty((len(a), ends[-1])), np.zeros((len(b), ends[-1]))
-        for i, table in enumerate(self.tables):
-            left[:, starts[i] : ends[i]] = (weights[i] * table)[a.codes[:, i]]
-        np.put_along_axis(right, starts + b.codes, 1.0, axis=1)
-        total, squares = left @ right.T, left**2 @ right.T
-        for i, weight in enumerate(weights[len(self.tables) :]):
-            close = weight * _closeness(a.costs[:, i], b.costs[:, i])
-            total += close
-            squares += close**2
-        return total, squares
-
-
-def _closeness(a: Floats, b: Floats) -> Floats:
-    return np.asarray(np.exp(-0.5 * (a[:, None] - b) ** 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +125,7 @@ def covariance(similarity: Similarity, a: Inputs, b: Inputs, parameters: Paramet
     """
     p = parameters
     total, squares = similarity.sums(a, b, p.relevance)
-    product = p.product * np.exp(-p.decay * (p.relevance.sum() - total))
+    product = p.product * np.exp(-p.decay * (float(p.relevance.sum()) - total))
     return np.asarray(total + p.pairs * 0.5 * (total**2 - squares) + product)
 
 
@@ -260,12 +196,23 @@ class Surrogate:
 
         Shape: (m) -> (m,), (m,)
         """
-        lower, weights, middle, scale = self._solved
+        lower, _, _, scale = self._solved
         across = self.covariance(inputs, self.inputs)
         half = solve_triangular(lower, across.T, lower=True, check_finite=False)
         variance = self.variance - (half**2).sum(0)
-        mean = middle + scale * (across @ weights)
-        return np.asarray(mean), np.asarray(scale * np.sqrt(np.maximum(variance, 1e-12)))
+        return self._mean(across), np.asarray(scale * np.sqrt(np.maximum(variance, 1e-12)))
+
+    def estimate(self, inputs: Inputs) -> Floats:
+        """Return the means of `predict` to five digits, in a third of its time.
+
+        Shape: (m) -> (m,)
+        """
+        single = self.similarity.single()
+        return self._mean(covariance(single, inputs, self.inputs, self.parameters))
+
+    def _mean(self, across: Floats) -> Floats:
+        _, weights, middle, scale = self._solved
+        return np.asarray(middle + scale * (across @ weights))
 
     def believe(self, inputs: Inputs) -> "Surrogate":
         """Return the process as if points had been measured once and met their means.

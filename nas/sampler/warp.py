@@ -20,7 +20,8 @@ import numpy as np
 from scipy.special import expit
 
 from nas.pareto import Floats
-from nas.sampler.surrogate import Inputs, Parameters, Similarity, log_likelihood, thinned
+from nas.sampler.similarity import Inputs, Similarity
+from nas.sampler.surrogate import Parameters, log_likelihood, thinned
 
 Margins = tuple[float, float]  # below and above all values, in units of their range
 

@@ -16,7 +16,8 @@ from nas.sampler.genes import Codes, Genes
 from nas.sampler.history import History
 from nas.sampler.learned import Learned, Memory, learn
 from nas.sampler.problem import Problem
-from nas.sampler.surrogate import Inputs, Parameters, Surrogate, fit
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import Parameters, Surrogate, fit
 from nas.sampler.warp import Warp
 
 _FACTOR = 2.0  # difference of two log-costs that the models take for a large one

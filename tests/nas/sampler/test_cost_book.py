@@ -38,6 +38,14 @@ def test_what_was_measured_is_exact_and_not_measured_again(ground: Synthetic) ->
     assert book.exact(codes[::-1]).shape == (20, 2)
 
 
+def test_an_estimate_learns_what_was_measured_since(ground: Synthetic) -> None:
+    book = make_book(ground, dear=True)
+    codes = Pool(ground.problem().genes().sizes, np.random.default_rng(4)).random(100)
+    before = book.estimate(codes)
+    true = book.exact(codes)
+    assert abs(book.estimate(codes) - true).mean() < 0.3 * abs(before - true).mean()
+
+
 def test_two_books_of_one_space_estimate_alike(ground: Synthetic) -> None:
     """So that a continued search proposes like one that never stopped."""
     codes = Pool(ground.problem().genes().sizes, np.random.default_rng(3)).random(50)

@@ -15,7 +15,8 @@ from nas.sampler.curve_model import (
     thinned,
 )
 from nas.sampler.genes import Genes
-from nas.sampler.surrogate import Inputs, Parameters, Surrogate
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import Parameters, Surrogate
 
 GENES = Genes({f"gene {i}": (1, 2, 3, 4) for i in range(4)}, {})
 KERNEL = Parameters(np.full(5, 0.2), pairs=0.1, product=0.5, decay=1.0, noise=0.05)

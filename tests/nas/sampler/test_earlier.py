@@ -12,7 +12,8 @@ from nas.handle import StudyHandle
 from nas.sampler.earlier import Informed, _slope
 from nas.sampler.history import Results
 from nas.sampler.known_cost import START, KnownCostSampler
-from nas.sampler.surrogate import Inputs, Parameters, Surrogate
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import Parameters, Surrogate
 from nas.study import StudyDriver
 from nas.trained_table import add_entry, begin_table
 from primitives.core.errors import InvalidInput

@@ -7,7 +7,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
 
 from nas.sampler.genes import Genes
-from nas.sampler.surrogate import Inputs, Parameters, Surrogate, _loss, fit
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import Parameters, Surrogate, _loss, fit
 
 GENES = Genes({"block": ("a", "b", "c"), "depth": (1, 2, 3, 4)}, {})
 RELEVANCE = np.array([0.5, 0.3, 0.4])
@@ -46,6 +47,13 @@ def test_the_posterior_equals_that_of_scikit_learn() -> None:
     ours = Surrogate(GENES.similarity, PARAMETERS, inputs, values, counts).predict(others)
     assert ours[0] == pytest.approx(values.mean() + values.std() * mean)
     assert ours[1] == pytest.approx(values.std() * sd, rel=1e-5)
+
+
+def test_an_estimate_is_the_mean_to_five_digits() -> None:
+    inputs, others = draw(30, 0), draw(50, 1)
+    process = Surrogate(GENES.similarity, PARAMETERS, inputs, inputs.costs[:, 0] - 2, np.ones(30))
+    mean = process.predict(others)[0]
+    assert process.estimate(others) == pytest.approx(mean, abs=1e-5 * mean.std())
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:

@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from nas.sampler.gain import expected_gain
 from nas.sampler.genes import Genes
-from nas.sampler.surrogate import Inputs, prior
+from nas.sampler.similarity import Inputs
+from nas.sampler.surrogate import prior
 from nas.sampler.warp import Warp, choose_margins
 
 VALUES = np.array([-0.9, -0.8, -0.55, -0.5])
