@@ -24,6 +24,7 @@ from nas.fidelity.rungs import rung_epochs
 from nas.objectives import find_objectives
 from nas.pareto import Floats, volume_gains
 from nas.sampler.problem import Point, Problem
+from nas.study import PROPOSALS_PER_TRIAL
 
 EPOCHS = 27  # of a full training
 
@@ -82,6 +83,15 @@ class Trainings:
         self.clock = self.seconds = self.thought = 0.0
         self.ended: list[Ended] = []
         self.refused = 0
+
+    def lasts(self, trials: int) -> bool:
+        """Whether a search of that many training equivalents goes on.
+
+        It gives up where a search of the tool would: some methods learn nothing of what was refused
+        and ask for it for ever.
+        """
+        hopeless = self.refused >= PROPOSALS_PER_TRIAL * trials
+        return self.clock < trials - 1e-9 and not hopeless
 
     @contextmanager
     def proposing(self) -> Iterator[None]:

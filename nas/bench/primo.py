@@ -43,7 +43,7 @@ def play_primo(ground: Ground, trials: int) -> Trainings:
     study = optuna.create_study(directions=["maximize", "minimize"])
     done = Trainings(study, ground, "none", ground.problem())
     numbers: dict[str, int] = {}
-    while done.clock < trials - 1e-9:
+    while done.lasts(trials):
         with done.proposing():
             asked = asks.ask()
         point = {name: asked.config[name] for name in ground.space}

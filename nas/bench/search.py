@@ -167,7 +167,7 @@ def _play(name: str, ground: Ground, trials: int, earlier: Results | None = None
                 f"sampler {NAIVE!r} needs Dice before the end: --task tabular or live"
             )
         done = NaiveTrainings(study, ground, problem)
-    while done.clock < trials - 1e-9:
+    while done.lasts(trials):
         with done.proposing(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             trial = study.ask(dict(ground.space))

@@ -1,6 +1,8 @@
 """The comparison of samplers: its figures by hand, and a small run of the command."""
 
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import optuna
 import pytest
 
 from nas.bench.grounds import Synthetic
-from nas.bench.search import METHODS, check_methods
+from nas.bench.search import METHODS, bench_samplers, check_methods
 from nas.bench.synthetic import Instance
 from primitives.core.errors import InvalidInput
 from tests.commands import run, run_json
@@ -97,3 +99,24 @@ def test_stratified_points_are_spread_evenly_over_log_parameters() -> None:
 
     # 23 gaps of 1/23 = 0.043 would be even.
     assert crowded("stratified") < 0.08 < crowded("random")
+
+
+def test_a_search_that_nearly_all_is_refused_to_gives_up() -> None:
+    class Narrow(Synthetic):
+        """Can train what is asked for first."""
+
+        @cached_property
+        def _first(self) -> set[tuple[object, ...]]:
+            return set()
+
+        def knows(self, point: Mapping[str, object]) -> bool:
+            if len(self._first) < 2:
+                self._first.add(self.key(point))
+            return self.key(point) in self._first
+
+    found = bench_samplers(
+        ["random"], [0], 4, [(Narrow(Instance(0)), None)], {}, progress=lambda *_: None
+    )
+    row = found["samplers"]["random"]
+    assert row["refused"] == 50 * 4
+    assert 0 < row["curve"][1][1] == row["curve"][1][3]
