@@ -6,7 +6,7 @@ saw; claims are what its own trainings told it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, Self
 
@@ -61,6 +61,10 @@ class Replay:
         """Read the JSON form."""
         shares, steps = np.array(data["shares"]), np.array(data["steps"]).reshape(-1, 2)
         return cls(**{**data, "shares": shares, "steps": steps})
+
+    def scaled(self, by: float) -> Self:
+        """Return the run with shares of another hypervolume."""
+        return replace(self, shares=self.shares * by, steps=self.steps * [1.0, by])
 
     def at(self, seconds: Floats) -> Floats:
         """Return the shares at times within the run.

@@ -115,13 +115,13 @@ def bench_samplers(
                     "--earlier N, or --earlier-table FILE"
                 )
             this = name, ground.seed
-            if keep and (kept := keep.find(*this)):
+            if keep and (kept := keep.find(*this, ground.best)):
                 runs[this] = kept
             else:
                 plays[this] = _play(name, ground, trials, before)
             if keep and this in plays:
                 (runs[this],) = judge([plays.pop(this)], trials)
-                keep.add(*this, runs[this])
+                keep.add(*this, runs[this], ground.best)
             progress("runs", len(runs) + len(plays), len(names) * len(seeds))
     runs |= zip(plays, judge(list(plays.values()), trials), strict=True)
     found = {name: [runs[name, seed] for seed in seeds] for name in names}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.bench.synthetic import Instance
 from tests.commands import run, run_json
 
 COMMAND = "bench search --samplers {} --seeds {} --trials 10 --keep {}"
@@ -34,6 +35,18 @@ def test_kept_runs_are_not_repeated_and_others_are_added(tmp_path: Path) -> None
     # Minutes hold how long proposals took.
     ends = [[part[-1] for part in row["random"]["clock"][1:]] for row in (found, plain)]
     assert ends[0] == ends[1]
+
+
+def test_kept_runs_are_shares_of_the_best_that_is_known_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.jsonl"
+    before = run_json(COMMAND.format("random", 1, file))["samplers"]["random"]
+    best = Instance.best.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(Instance, "best", property(lambda self: 2 * best(self)))
+    after = run_json(COMMAND.format("random", 1, file))["samplers"]["random"]
+    assert after["share"]["10"] == pytest.approx(before["share"]["10"] / 2, abs=1e-4)
+    assert after["clock"][2][-1] == pytest.approx(before["clock"][2][-1] / 2, abs=1e-4)
 
 
 def test_runs_of_another_comparison_are_refused(tmp_path: Path) -> None:
